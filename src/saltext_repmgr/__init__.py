@@ -1,0 +1,1 @@
+"""Salt extension that builds and keeps PostgreSQL clusters run by repmgr."""

@@ -1,0 +1,1 @@
+"""Everything the loader modules share; nothing in here needs Salt's dunders."""

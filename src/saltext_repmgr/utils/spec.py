@@ -1,0 +1,126 @@
+"""What the administrator wants, as read from pillar, and the paths that follow from it."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from enum import Enum
+
+ROLE_NAME = "repmgr"
+DATABASE_NAME = "repmgr"
+
+
+class Role(str, Enum):
+    """Role of a node; in pillar it matters for the first run only."""
+
+    PRIMARY = "primary"
+    STANDBY = "standby"
+    WITNESS = "witness"
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One entry of ``repmgr:nodes``; ``name`` is the minion id and repmgr's node_name."""
+
+    name: str
+    id: int
+    host: str
+    role: Role = Role.STANDBY
+    priority: int = 100
+    location: str = "default"
+    upstream: str | None = None
+    address: str | None = None
+    absent: bool = False
+
+    @property
+    def is_witness(self):
+        return self.role is Role.WITNESS
+
+
+@dataclass(frozen=True)
+class PostgresSpec:
+    """``repmgr:postgres``; ``None`` means: the default of the host's release."""
+
+    version: int | None = None
+    cluster: str = "main"
+    port: int = 5432
+    data_directory: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    hba: tuple = ()
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """A whole ``repmgr`` pillar, validated."""
+
+    cluster: str
+    subnets: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+    nodes: Mapping[str, NodeSpec]
+    password: str = field(repr=False)
+    postgres: PostgresSpec = PostgresSpec()
+    settings: Mapping[str, object] = field(default_factory=dict)
+    force: bool = False
+    manage_hosts: bool = False
+    ssh: Mapping[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def members(self):
+        """Nodes that shall be in the cluster, in the order of their ids."""
+        return tuple(
+            sorted((n for n in self.nodes.values() if not n.absent), key=lambda n: n.id)
+        )
+
+    @property
+    def data_nodes(self):
+        """Members that carry the data, that is all but the witness."""
+        return tuple(n for n in self.members if not n.is_witness)
+
+    @property
+    def bootstrap_primary(self):
+        """The node that becomes the primary where no cluster exists yet."""
+        return next(n for n in self.members if n.role is Role.PRIMARY)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things lie on one Debian host.
+
+    The paths are those of Debian's postgresql-common: one configuration directory a
+    cluster below /etc/postgresql, programs below /usr/lib/postgresql.
+    """
+
+    version: int
+    cluster: str = "main"
+    data_directory: str = ""
+
+    def __post_init__(self):
+        if not self.data_directory:
+            object.__setattr__(
+                self, "data_directory", f"/var/lib/postgresql/{self.version}/{self.cluster}"
+            )
+
+    os_user = "postgres"
+    socket_directory = "/var/run/postgresql"
+    repmgr_conf = "/etc/repmgr.conf"
+    passfile = "/etc/repmgr/pgpass"
+
+    @property
+    def bindir(self):
+        return f"/usr/lib/postgresql/{self.version}/bin"
+
+    @property
+    def config_directory(self):
+        return f"/etc/postgresql/{self.version}/{self.cluster}"
+
+    @property
+    def service(self):
+        return f"postgresql@{self.version}-{self.cluster}"
+
+    @property
+    def clone_unit(self):
+        return f"repmgr-clone-{self.version}-{self.cluster}"
+
+    @property
+    def clone_marker(self):
+        """File beside the data directory that exists while a clone is unfinished."""
+        return f"{self.data_directory}.repmgr-clone"
