@@ -66,9 +66,7 @@ class ClusterSpec:
     @property
     def members(self):
         """Nodes that shall be in the cluster, in the order of their ids."""
-        return tuple(
-            sorted((n for n in self.nodes.values() if not n.absent), key=lambda n: n.id)
-        )
+        return tuple(sorted((n for n in self.nodes.values() if not n.absent), key=lambda n: n.id))
 
     @property
     def data_nodes(self):
@@ -111,6 +109,10 @@ class Layout:
     @property
     def config_directory(self):
         return f"/etc/postgresql/{self.version}/{self.cluster}"
+
+    @property
+    def settings_file(self):
+        return f"{self.config_directory}/conf.d/90-repmgr.conf"
 
     @property
     def service(self):

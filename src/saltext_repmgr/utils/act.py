@@ -1,0 +1,238 @@
+"""The few things that change a host's PostgreSQL: each does one step and looks at the result.
+
+Whether a step may be taken is decided in :mod:`saltext_repmgr.utils.plan`, never here.
+"""
+
+import datetime
+import json
+import os
+import pwd
+import shutil
+import time
+from pathlib import Path
+
+from saltext_repmgr.utils import db
+from saltext_repmgr.utils import host
+from saltext_repmgr.utils import observe
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import ConnectionFailed
+from saltext_repmgr.utils.errors import Refused
+from saltext_repmgr.utils.errors import RepmgrError
+
+# A new server is ready in well under a second; a restarted one may have hours of WAL to
+# read again. What is not ready by then is reported, and goes on by itself.
+READY_TIMEOUT = 300
+_POLL = 0.05
+_POLL_MAX = 1.0
+
+
+def _polls(timeout):
+    """Yield until ``timeout`` seconds are over, in growing steps."""
+    deadline, pause = time.monotonic() + timeout, _POLL
+    while True:
+        yield
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(pause)
+        pause = min(pause * 1.2, _POLL_MAX)
+
+
+def create_cluster(spec, layout):
+    """Make Debian's configuration directory, and with it a new data directory by initdb
+    unless one is there, which is then taken as it is."""
+    # Salt's environment has no locale of its own: without these, initdb would take the C
+    # locale and SQL_ASCII, in which nobody wants to keep text.
+    argv = ["pg_createcluster", "--port", str(spec.postgres.port)]
+    argv += ["--datadir", layout.data_directory, "--start-conf", "auto"]
+    argv += ["--locale", "C.UTF-8", "--encoding", "UTF8", str(layout.version), layout.cluster]
+    if not Path(layout.data_directory, "PG_VERSION").exists():
+        argv += ["--", "--data-checksums"]
+    host.change(argv)
+
+
+def configured_data_directory(layout):
+    """Return the data directory that Debian's configuration of the cluster names."""
+    argv = ["pg_conftool", "-s", str(layout.version), layout.cluster, "show", "data_directory"]
+    return host.ask(argv).strip()
+
+
+def move_aside(layout):
+    """Rename the data directory to a name that is free and return that name."""
+    path = Path(layout.data_directory)
+    if host.postmaster_pid(path) is not None:
+        raise Refused(f"a server runs on {path}; it is not moved")
+    if path.is_mount():
+        raise Refused(
+            f"{path} is a mount point and cannot be renamed. Move its contents away yourself, or"
+            " set 'postgres: data_directory' to a directory below it"
+        )
+    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    kept = path.with_name(f"{path.name}.kept-{stamp}")
+    if kept.exists():
+        raise Refused(f"{kept} exists already; run again in a second")
+    path.rename(kept)
+    return str(kept)
+
+
+def discard_partial(layout):
+    """Remove what an unfinished clone of ours left in the data directory.
+
+    The directory itself stays, as it may be a mount point.
+    """
+    path = Path(layout.data_directory)
+    if not Path(layout.clone_marker).exists() or host.postmaster_pid(path) is not None:
+        raise Refused(f"{path} is not an unfinished clone; nothing is removed")
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _own_directory(path, user):
+    if not path.is_dir():
+        path.mkdir(parents=True)
+    account = pwd.getpwnam(user)
+    os.chown(path, account.pw_uid, account.pw_gid)
+    os.chmod(path, 0o700)
+
+
+def start_clone(layout, conninfo, upstream_id):
+    """Start ``repmgr standby clone`` as a transient unit.
+
+    As a unit of its own it goes on when the minion is restarted or killed, and a second
+    run finds it by its name instead of starting another. The marker beside the data
+    directory is removed by the unit itself, and only after the clone succeeded.
+    """
+    marker, log = Path(layout.clone_marker), Path(clone_log(layout))
+    _own_directory(Path(layout.data_directory), layout.os_user)
+    with open(marker, "w", encoding="utf-8") as handle:
+        json.dump({"source": conninfo, "started": time.time()}, handle)
+        handle.flush()
+        os.fsync(handle.fileno())
+    log.unlink(missing_ok=True)
+    host.change(
+        ["systemd-run", "--quiet", "--no-block", f"--unit={layout.clone_unit}"]
+        + ["--property=Type=oneshot", f"--property=User={layout.os_user}"]
+        + [f"--property=ExecStartPost=+/bin/rm -f {marker}"]
+        + [f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"]
+        + [f"{layout.bindir}/repmgr", "-f", layout.repmgr_conf, "standby", "clone"]
+        # Without it the copy waits for the primary's next checkpoint, minutes by default.
+        + ["--fast-checkpoint", "-d", conninfo, f"--upstream-node-id={upstream_id}"]
+    )
+
+
+def clone_log(layout):
+    """Return the path of the file that holds what the last clone said."""
+    return f"/var/log/postgresql/{layout.clone_unit}.log"
+
+
+def clone_runs(layout):
+    """Return whether a clone is under way on this host."""
+    return host.units(layout.clone_unit)[layout.clone_unit][0] in ("active", "activating")
+
+
+def finish_clone(layout):
+    """Look at a clone that is no longer running; raise where it did not succeed."""
+    state = host.units(layout.clone_unit)[layout.clone_unit][0]
+    if state == "failed":
+        host.change(["systemctl", "reset-failed", layout.clone_unit])
+    data = host.data_directory(layout)
+    if Path(layout.clone_marker).exists() or not data.standby or data.control is None:
+        raise CommandFailed(
+            f"the clone into {layout.data_directory} failed: {tail(clone_log(layout))}"
+        )
+    return data
+
+
+def clone_progress(spec, source, application=None):
+    """Return ``(phase, bytes done, bytes of total)`` of this host's base backup, or None.
+
+    It comes from the source's own pg_stat_progress_basebackup; several standbys may clone
+    at once, so ours is told by the address we come from.
+    """
+    with observe.member_connection(spec, source) as connection:
+        found = db.rows(
+            connection,
+            "SELECT p.phase, p.backup_streamed AS done, p.backup_total AS total"
+            " FROM pg_stat_progress_basebackup p JOIN pg_stat_activity a USING (pid)"
+            " WHERE a.client_addr = inet_client_addr()",
+        )
+    return (found[0]["phase"], found[0]["done"], found[0]["total"]) if found else None
+
+
+def start(spec, layout, verb="start"):
+    """Start (or ``restart``) the server through its unit and wait until it answers.
+
+    The unit's own command sleeps in half seconds until it is content. The server is ready
+    earlier, so the job is only queued and the server itself is asked.
+    """
+    before = host.postmaster_pid(layout.data_directory)
+    host.change(["systemctl", verb, "--no-block", layout.service])
+    error = "it did not start"
+    for _ in _polls(READY_TIMEOUT):
+        pid = host.postmaster_pid(layout.data_directory)
+        if pid is not None and pid != before:
+            try:
+                with observe.local_connection(spec, layout, dbname="postgres"):
+                    return
+            except ConnectionFailed as err:
+                error = str(err)
+        elif pid is None and _gave_up(layout):
+            break
+    raise CommandFailed(
+        f"{layout.service} is not ready: {error}; its log ends with:"
+        f" {tail(server_log(layout))}. See also 'journalctl -u {layout.service}'"
+    )
+
+
+def _gave_up(layout):
+    text = host.ask(["systemctl", "show", "--property=ActiveState,Job", layout.service])
+    fields = dict(line.partition("=")[::2] for line in text.splitlines())
+    return fields.get("Job", "0") in ("", "0") and fields.get("ActiveState") != "activating"
+
+
+def stop(layout):
+    """Stop the server in good order and wait until it is gone."""
+    host.change(["systemctl", "stop", layout.service])
+    if host.postmaster_pid(layout.data_directory) is not None:
+        # It was not started through its unit.
+        host.change(["pg_ctlcluster", str(layout.version), layout.cluster, "stop", "-m", "fast"])
+    if host.postmaster_pid(layout.data_directory) is not None:
+        raise CommandFailed(f"the server on {layout.data_directory} does not stop")
+
+
+def wait_streaming(spec, layout, timeout=60):
+    """Wait until the local standby streams, and return its server facts."""
+    from saltext_repmgr.utils import server  # pylint: disable=import-outside-toplevel
+
+    found = None
+    for _ in _polls(timeout):
+        try:
+            with observe.local_connection(spec, layout, dbname="postgres") as connection:
+                found = server.describe(connection, observe.ROLE_NAME)
+        except RepmgrError:
+            continue
+        if found.receiver == "streaming":
+            return found
+    raise CommandFailed(
+        f"the standby does not stream after {timeout} s (WAL receiver:"
+        f" {found.receiver if found else 'server does not answer'}); its log ends with:"
+        f" {tail(server_log(layout))}"
+    )
+
+
+def server_log(layout):
+    """Return the path of the server's log as pg_createcluster sets it up."""
+    return f"/var/log/postgresql/postgresql-{layout.version}-{layout.cluster}.log"
+
+
+def tail(path, lines=5, limit=1500):
+    """Return the last lines of a text file in one line, without passwords."""
+    from saltext_repmgr.utils.command import scrub  # pylint: disable=import-outside-toplevel
+
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return f"(no {path})"
+    return scrub(" / ".join(text.strip().splitlines()[-lines:]))[-limit:]

@@ -1,0 +1,35 @@
+"""The control file, as ``pg_controldata`` prints it."""
+
+from saltext_repmgr.utils.errors import ParseError
+from saltext_repmgr.utils.facts import ControlFile
+
+# The labels are the same from PostgreSQL 10 to 18 with LC_ALL=C.
+_SYSTEM_IDENTIFIER = "Database system identifier"
+_STATE = "Database cluster state"
+_TIMELINE = "Latest checkpoint's TimeLineID"
+_NEXT_OID = "Latest checkpoint's NextOID"
+_CHECKPOINT = "Latest checkpoint location"
+_CHECKSUMS = "Data page checksum version"
+
+
+def parse(text):
+    """Return the :class:`~saltext_repmgr.utils.facts.ControlFile` in pg_controldata's output.
+
+    Raises ``ParseError`` where a line that every release prints is missing.
+    """
+    fields = {}
+    for line in text.splitlines():
+        label, colon, value = line.partition(":")
+        if colon:
+            fields[label.strip()] = value.strip()
+    try:
+        return ControlFile(
+            system_identifier=fields[_SYSTEM_IDENTIFIER],
+            state=fields[_STATE],
+            timeline=int(fields[_TIMELINE]),
+            next_oid=int(fields[_NEXT_OID]),
+            checkpoint=fields[_CHECKPOINT],
+            checksums=fields[_CHECKSUMS] != "0",
+        )
+    except (KeyError, ValueError) as err:
+        raise ParseError(f"pg_controldata printed no usable line for {err}") from err

@@ -1,0 +1,129 @@
+"""Connections to PostgreSQL servers.
+
+psycopg2 is imported when a connection is asked for and not before: a minion that never
+uses the extension must not pay for it.
+"""
+
+import contextlib
+import os
+import pwd
+import threading
+
+from saltext_repmgr.utils.errors import ConnectionFailed
+from saltext_repmgr.utils.errors import QueryFailed
+from saltext_repmgr.utils.facts import Reach
+
+# libpq takes 1 for 2; below 2 there is nothing to gain.
+CONNECT_TIMEOUT = 2
+STATEMENT_TIMEOUT = 10
+
+_euid_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _effective_user(name):
+    """Become ``name`` while a socket is connected.
+
+    The server asks the kernel who connected (SO_PEERCRED), and the kernel answers with
+    the effective user of that moment. Only the connect itself runs like this.
+    """
+    user = pwd.getpwnam(name)
+    if os.geteuid() == user.pw_uid:
+        yield
+        return
+    with _euid_lock:
+        uid, gid = os.geteuid(), os.getegid()
+        os.setegid(user.pw_gid)
+        try:
+            os.seteuid(user.pw_uid)
+            try:
+                yield
+            finally:
+                os.seteuid(uid)
+        finally:
+            os.setegid(gid)
+
+
+@contextlib.contextmanager
+def connect(host, port, user, dbname, password=None, os_user=None, timeout=CONNECT_TIMEOUT):
+    """Yield an autocommit connection.
+
+    host
+        Address or name, or the directory of a Unix socket.
+    password
+        Clear text, or None where the server asks for none. It is handed to libpq as a
+        parameter of its own and never becomes part of a string.
+    os_user
+        Operating system user to connect as, for peer authentication.
+    timeout
+        Seconds for the connection attempt.
+
+    Raises :class:`~saltext_repmgr.utils.errors.ConnectionFailed`, whose ``kind`` is a
+    :class:`~saltext_repmgr.utils.facts.Reach`.
+    """
+    import psycopg2  # pylint: disable=import-outside-toplevel
+
+    parameters = {
+        "host": host,
+        "port": port,
+        "user": user,
+        "dbname": dbname,
+        "connect_timeout": timeout,
+        "application_name": "saltext-repmgr",
+        "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s -c search_path=",
+        # Without it libpq looks for the one of root's home.
+        "passfile": "/dev/null",
+        "keepalives_idle": 5,
+        "tcp_user_timeout": 1000 * STATEMENT_TIMEOUT,
+    }
+    if password is not None:
+        parameters["password"] = password
+    guard = _effective_user(os_user) if os_user else contextlib.nullcontext()
+    try:
+        with guard:
+            connection = psycopg2.connect(**parameters)
+    except psycopg2.OperationalError as err:
+        text = " ".join(str(err).split())
+        raise ConnectionFailed(text, kind=classify(text)) from None
+    connection.autocommit = True
+    try:
+        yield connection
+    except psycopg2.OperationalError as err:
+        raise ConnectionFailed(" ".join(str(err).split()), kind=Reach.UNREACHABLE) from None
+    except psycopg2.Error as err:
+        raise QueryFailed(" ".join(str(err).split())) from None
+    finally:
+        connection.close()
+
+
+def classify(text):
+    """Return the :class:`Reach` of a failed connection attempt.
+
+    libpq gives no code for it. What the server said itself starts with FATAL in every
+    language PostgreSQL speaks; the rest is libpq's own English.
+    """
+    if "FATAL:" in text or "authentication" in text:
+        return Reach.REJECTED
+    if "Connection refused" in text or "No such file or directory" in text:
+        return Reach.REFUSED
+    return Reach.UNREACHABLE
+
+
+def rows(connection, sql, parameters=None):
+    """Run a query and return its rows as dictionaries."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row)) for row in cursor.fetchall()]
+
+
+def row(connection, sql, parameters=None):
+    """Run a query and return its only row as a dictionary."""
+    (only,) = rows(connection, sql, parameters)
+    return only
+
+
+def run(connection, sql, parameters=None):
+    """Run a statement that returns nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)

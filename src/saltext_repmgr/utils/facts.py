@@ -1,0 +1,211 @@
+"""What was seen: plain facts about a node, gathered in one place and decided on in another.
+
+Every class here survives the way over Salt's bus: :func:`to_dict` and :func:`from_dict`
+are inverse. System identifiers are strings, since they exceed what JSON keeps exact.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+# PostgreSQL gives the first object that a user creates this OID (FirstNormalObjectId in
+# access/transam.h) and never goes back below it.
+FIRST_USER_OID = 16384
+
+
+class Reach(str, Enum):
+    """How far an attempt to ask a server got."""
+
+    ANSWERED = "answered"
+    REJECTED = "rejected"  # a server is there and does not let us in
+    REFUSED = "refused"  # the host answers, nothing listens on the port
+    UNREACHABLE = "unreachable"  # no name, no route, no answer in time
+
+
+class Content(str, Enum):
+    """What lies in a data directory."""
+
+    ABSENT = "absent"
+    EMPTY = "empty"
+    FILES = "files"  # something, but no PostgreSQL data directory
+    POSTGRES = "postgres"
+
+
+@dataclass(frozen=True)
+class ControlFile:
+    """What the control file of a data directory says."""
+
+    system_identifier: str
+    state: str
+    timeline: int
+    next_oid: int
+    checkpoint: str
+    checksums: bool
+
+    @property
+    def clean(self):
+        """Whether the server was shut down in good order."""
+        return self.state in ("shut down", "shut down in recovery")
+
+    @property
+    def untouched(self):
+        """Whether nobody ever created anything: proven by the OID counter of a clean stop."""
+        return self.state == "shut down" and self.timeline == 1 and self.next_oid < FIRST_USER_OID
+
+
+@dataclass(frozen=True)
+class DataDirectory:
+    """A data directory, seen from the file system."""
+
+    path: str
+    content: Content
+    control: ControlFile | None = None
+    standby: bool = False  # standby.signal is there
+    backup_label: bool = False
+    unfinished_clone: bool = False  # the marker of a clone of ours is there
+    mount_point: bool = False
+    slots: tuple[str, ...] = ()
+    tablespaces: int = 0
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """A row of ``repmgr.nodes``."""
+
+    node_id: int
+    node_name: str
+    type: str
+    upstream_node_id: int | None
+    active: bool
+    location: str
+    priority: int
+    conninfo: str
+    slot_name: str | None
+    config_file: str
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A row of ``pg_stat_replication``."""
+
+    application_name: str
+    state: str | None
+    sent_lsn: str | None
+    replay_lsn: str | None
+    sync_state: str | None
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server that answered."""
+
+    system_identifier: str
+    in_recovery: bool
+    timeline: int
+    lsn: str | None  # written, or received in recovery
+    started: str
+    version: int  # server_version_num
+    clients: int = 0
+    next_oid: int = 0
+    user_objects: bool | None = None  # None: not looked for
+    receiver: str | None = None  # state of the WAL receiver
+    upstream_host: str | None = None
+    upstream_port: int | None = None
+    senders: tuple[Sender, ...] = ()
+    nodes: tuple[NodeRecord, ...] | None = None  # None: no repmgr metadata
+
+    def record(self, node_id):
+        """Return this server's own row about ``node_id``, or None."""
+        return next((r for r in self.nodes or () if r.node_id == node_id), None)
+
+
+@dataclass(frozen=True)
+class Repmgrd:
+    """The daemon, by what it does and not by what its unit says."""
+
+    unit: str = "unknown"  # systemd's ActiveState
+    pid: int | None = None  # of the unit
+    attached: bool | None = None  # the server knows the daemon's pid; None: server not asked
+    paused: bool | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """Another member, as this node reaches it."""
+
+    reach: Reach
+    detail: str = ""
+    server: Server | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that one node can say about itself and the other members."""
+
+    node: str
+    version: int  # of PostgreSQL, wanted
+    installed: bool
+    configured: bool  # Debian's configuration directory exists
+    member: bool  # our settings fragment is in it: the node was accepted before
+    data: DataDirectory
+    running: bool
+    cloning: bool = False
+    server: Server | None = None
+    server_error: str = ""
+    repmgrd: Repmgrd = Repmgrd()
+    members: Mapping[str, Member] = dataclasses.field(default_factory=dict)
+
+    @property
+    def untouched(self):
+        """Whether the data directory holds what initdb left there and nothing else."""
+        data = self.data
+        if data.content is not Content.POSTGRES or data.standby or data.slots or data.tablespaces:
+            return False
+        if self.running:
+            return self.server is not None and self.server.user_objects is False
+        return data.control is not None and data.control.untouched
+
+
+def to_dict(fact):
+    """Return a fact as plain dictionaries, lists and scalars."""
+    if dataclasses.is_dataclass(fact):
+        return {f.name: to_dict(getattr(fact, f.name)) for f in dataclasses.fields(fact)}
+    if isinstance(fact, Enum):
+        return fact.value
+    if isinstance(fact, Mapping):
+        return {key: to_dict(value) for key, value in fact.items()}
+    if isinstance(fact, (list, tuple)):
+        return [to_dict(value) for value in fact]
+    return fact
+
+
+def from_dict(cls, data):
+    """Rebuild a fact of class ``cls`` from what :func:`to_dict` made of it.
+
+    Fields that this version does not know are dropped, so that a master and a minion
+    with neighbouring versions of the extension understand each other.
+    """
+    hints = typing.get_type_hints(cls)
+    return cls(
+        **{name: _rebuild(hints[name], value) for name, value in data.items() if name in hints}
+    )
+
+
+def _rebuild(hint, value):
+    if value is None:
+        return None
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _rebuild(next(a for a in args if a is not type(None)), value)
+    if origin is tuple:
+        return tuple(_rebuild(args[0], v) for v in value)
+    if origin is Mapping:
+        return {k: _rebuild(args[1], v) for k, v in value.items()}
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(value)
+    return value

@@ -1,0 +1,130 @@
+"""The host: its files, processes, units and programs."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from saltext_repmgr.utils import controldata
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import NotInstalledError
+from saltext_repmgr.utils.facts import Content
+from saltext_repmgr.utils.facts import DataDirectory
+
+_TIMEOUT = 20
+# Stopping a server waits for its last checkpoint; initdb and systemctl are quick.
+_CHANGE_TIMEOUT = 3600
+
+
+def change(argv):
+    """Run a program that changes the host; see :func:`ask`."""
+    return ask(argv, timeout=_CHANGE_TIMEOUT)
+
+
+def ask(argv, timeout=_TIMEOUT):
+    """Run a program in the C locale and return its standard output.
+
+    timeout
+        Seconds after which it is given up.
+
+    Raises :class:`~saltext_repmgr.utils.errors.CommandFailed` or
+    :class:`~saltext_repmgr.utils.errors.NotInstalledError`. The arguments appear in the
+    error, so none may be secret.
+    """
+    try:
+        done = subprocess.run(
+            argv,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
+        )
+    except FileNotFoundError as err:
+        raise NotInstalledError(f"{argv[0]} is not installed on this host") from err
+    except subprocess.TimeoutExpired as err:
+        raise CommandFailed(f"{argv[0]} did not answer within {timeout} s") from err
+    if done.returncode:
+        raise CommandFailed(
+            f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}",
+            code=done.returncode,
+            stderr=done.stderr,
+        )
+    return done.stdout
+
+
+def control_file(layout, path=None):
+    """Return the control file of a data directory, running server or not."""
+    return controldata.parse(
+        ask([f"{layout.bindir}/pg_controldata", path or layout.data_directory])
+    )
+
+
+def data_directory(layout, installed=True):
+    """Return what lies in the data directory as
+    :class:`~saltext_repmgr.utils.facts.DataDirectory`."""
+    path = Path(layout.data_directory)
+    marker = Path(layout.clone_marker).exists()
+    if not path.is_dir():
+        return DataDirectory(str(path), Content.ABSENT, unfinished_clone=marker)
+    entries = {entry.name for entry in path.iterdir()} - {"lost+found"}
+    common = {"mount_point": path.is_mount(), "unfinished_clone": marker}
+    if not entries:
+        return DataDirectory(str(path), Content.EMPTY, **common)
+    if "PG_VERSION" not in entries or not (path / "global" / "pg_control").exists():
+        return DataDirectory(str(path), Content.FILES, **common)
+    slots = path / "pg_replslot"
+    spaces = path / "pg_tblspc"
+    return DataDirectory(
+        str(path),
+        Content.POSTGRES,
+        control=control_file(layout) if installed else None,
+        standby="standby.signal" in entries,
+        backup_label="backup_label" in entries,
+        slots=tuple(sorted(os.listdir(slots))) if slots.is_dir() else (),
+        tablespaces=len(os.listdir(spaces)) if spaces.is_dir() else 0,
+        **common,
+    )
+
+
+def postmaster_pid(path):
+    """Return the process id of the server that runs on a data directory, or None.
+
+    The lock file outlives a crash, so the process it names must be alive and be a
+    PostgreSQL server.
+    """
+    try:
+        pid = int(Path(path, "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
+        name = Path("/proc", str(pid), "comm").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return pid if name in ("postgres", "postmaster") else None
+
+
+def units(*names):
+    """Return ``{unit: (ActiveState, MainPID or None)}`` of systemd units."""
+    text = ask(["systemctl", "show", "--property=Id,ActiveState,MainPID", *names])
+    found = {}
+    for block in text.strip().split("\n\n"):
+        fields = dict(line.partition("=")[::2] for line in block.splitlines())
+        pid = int(fields.get("MainPID") or 0) or None
+        found[fields["Id"].removesuffix(".service")] = (fields["ActiveState"], pid)
+    return {name: found.get(name, ("unknown", None)) for name in names}
+
+
+def release():
+    """Return this host's ``ID`` and ``VERSION_ID``, for example ``("debian", "12")``."""
+    fields = {}
+    for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition("=")
+        fields[key] = value.strip('"')
+    return fields.get("ID", ""), fields.get("VERSION_ID", "")
+
+
+def read_json(path):
+    """Return what a JSON file holds, or None where it is missing or broken."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

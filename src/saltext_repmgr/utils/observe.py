@@ -1,0 +1,135 @@
+"""Gather the facts of one node: its own host and server, and the other members."""
+
+import dataclasses
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from saltext_repmgr.utils import db
+from saltext_repmgr.utils import host
+from saltext_repmgr.utils import server
+from saltext_repmgr.utils.errors import ConnectionFailed
+from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.facts import Member
+from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.facts import Reach
+from saltext_repmgr.utils.facts import Repmgrd
+from saltext_repmgr.utils.spec import DATABASE_NAME
+from saltext_repmgr.utils.spec import ROLE_NAME
+
+REPMGRD_UNIT = "repmgrd"
+
+
+def local_connection(spec, layout, dbname=DATABASE_NAME):
+    """Return a context manager with a superuser connection over the local socket."""
+    return db.connect(
+        host=layout.socket_directory,
+        port=spec.postgres.port,
+        user=layout.os_user,
+        dbname=dbname,
+        os_user=layout.os_user,
+    )
+
+
+def member_connection(spec, node, dbname=DATABASE_NAME):
+    """Return a context manager with a connection to a member, as repmgr's role."""
+    return db.connect(
+        host=node.host,
+        port=spec.postgres.port,
+        user=ROLE_NAME,
+        dbname=dbname,
+        password=spec.password,
+    )
+
+
+def observe(spec, node, layout):
+    """Return the :class:`~saltext_repmgr.utils.facts.Observation` of this host.
+
+    spec, node
+        The wanted cluster and the node in it that this host is.
+    layout
+        Where things lie on this host.
+    """
+    installed = Path(layout.bindir, "postgres").exists()
+    data = host.data_directory(layout, installed)
+    running = host.postmaster_pid(layout.data_directory) is not None
+    units = host.units(layout.clone_unit, REPMGRD_UNIT)
+    own, error, repmgrd = None, "", Repmgrd(unit=units[REPMGRD_UNIT][0], pid=units[REPMGRD_UNIT][1])
+    if running:
+        try:
+            own, repmgrd = _own_server(spec, layout, repmgrd)
+        except RepmgrError as err:
+            error = str(err)
+    return Observation(
+        node=node.name,
+        version=layout.version,
+        installed=installed,
+        configured=Path(layout.config_directory, "postgresql.conf").exists(),
+        member=Path(layout.settings_file).exists(),
+        data=data,
+        running=running,
+        cloning=units[layout.clone_unit][0] in ("active", "activating"),
+        server=own,
+        server_error=error,
+        repmgrd=repmgrd,
+        members=_members(spec, [n for n in spec.data_nodes if n.name != node.name]),
+    )
+
+
+def _own_server(spec, layout, repmgrd):
+    try:
+        with local_connection(spec, layout) as connection:
+            facts = server.describe(connection, ROLE_NAME)
+            if facts.nodes is not None:
+                repmgrd = _daemon(connection, repmgrd)
+            return facts, repmgrd
+    except ConnectionFailed as err:
+        if err.kind is not Reach.REJECTED:
+            raise
+    # No repmgr database yet.
+    with local_connection(spec, layout, dbname="postgres") as connection:
+        facts = server.describe(connection, ROLE_NAME)
+        if not facts.in_recovery:
+            objects = server.has_user_objects(connection)
+            facts = dataclasses.replace(facts, user_objects=objects)
+        return facts, repmgrd
+
+
+def _daemon(connection, repmgrd):
+    # The functions answer NULL where the library is not preloaded.
+    found = db.row(
+        connection,
+        "SELECT repmgr.get_repmgrd_pid() AS pid, repmgr.repmgrd_is_running() AS running,"
+        " repmgr.repmgrd_is_paused() AS paused",
+    )
+    attached = bool(found["running"]) and repmgrd.pid is not None and found["pid"] == repmgrd.pid
+    return Repmgrd(unit=repmgrd.unit, pid=repmgrd.pid, attached=attached, paused=found["paused"])
+
+
+def ask_member(spec, node):
+    """Return the :class:`~saltext_repmgr.utils.facts.Member` that ``node`` is from here."""
+    try:
+        with member_connection(spec, node) as connection:
+            return Member(Reach.ANSWERED, server=server.describe(connection, ROLE_NAME))
+    except ConnectionFailed as err:
+        return Member(err.kind or Reach.UNREACHABLE, detail=str(err))
+    except RepmgrError as err:
+        return Member(Reach.REJECTED, detail=str(err))
+
+
+def _members(spec, others):
+    if not others:
+        return {}
+    with ThreadPoolExecutor(max_workers=len(others)) as pool:
+        return dict(zip((n.name for n in others), pool.map(lambda n: ask_member(spec, n), others)))
+
+
+def resolve(nodes):
+    """Return ``{node name: address, or ""}`` as this host resolves the nodes' ``host``."""
+    found = {}
+    for node in nodes:
+        try:
+            found[node.name] = socket.getaddrinfo(node.host, None, type=socket.SOCK_STREAM)[0][4][0]
+        except OSError:
+            found[node.name] = ""
+    return found

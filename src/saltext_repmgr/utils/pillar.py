@@ -1,0 +1,159 @@
+"""Read the pillar ``repmgr`` and refuse it with every mistake at once."""
+
+import ipaddress
+from collections.abc import Mapping
+
+from saltext_repmgr.utils import pillar_nodes
+from saltext_repmgr.utils import pillar_postgres
+from saltext_repmgr.utils import pillar_secrets
+from saltext_repmgr.utils import repmgr_settings
+from saltext_repmgr.utils import validate
+from saltext_repmgr.utils.spec import ClusterSpec
+from saltext_repmgr.utils.validate import MISSING
+
+ROOT = "repmgr"
+KEYS = (
+    "cluster",
+    "subnet",
+    "nodes",
+    "password",
+    "ssh",
+    "force",
+    "manage_hosts",
+    "postgres",
+    "settings",
+    "pgbouncer",
+)
+_SYNONYMS = {
+    "name": "cluster",
+    "cluster_name": "cluster",
+    "network": "subnet",
+    "networks": "subnet",
+    "cidr": "subnet",
+    "members": "nodes",
+    "hosts": "nodes",
+    "secret": "password",
+    "ssh_keys": "ssh",
+    "postgresql": "postgres",
+    "hba": "postgres",
+    "repmgr": "settings",
+    "conf": "settings",
+}
+
+
+def read(pillar):
+    """Turn the value of the pillar key ``repmgr`` into a validated specification.
+
+    pillar
+        The mapping as Salt hands it out, unmasked; it is not changed.
+
+    Returns a :class:`~saltext_repmgr.utils.spec.ClusterSpec`. Raises
+    :class:`~saltext_repmgr.utils.errors.PillarError` with every mistake found; no
+    message contains the password or the private key.
+    """
+    problems = validate.Problems()
+    if pillar is None or not isinstance(pillar, Mapping):
+        found = "is missing" if pillar is None else f"is {validate.kind(pillar)}"
+        problems.add(ROOT, f"{found}; write a mapping, see pillar.example")
+        problems.raise_any()
+    validate.unknown_keys(problems, ROOT, pillar, KEYS, _SYNONYMS)
+    postgres = pillar_postgres.read(problems, f"{ROOT}.postgres", pillar.get("postgres", MISSING))
+    manage_hosts = validate.boolean(
+        problems, f"{ROOT}.manage_hosts", pillar.get("manage_hosts", MISSING), False
+    )
+    subnets = _subnets(problems, pillar.get("subnet", MISSING))
+    nodes = pillar_nodes.read(
+        problems, f"{ROOT}.nodes", pillar.get("nodes", MISSING), subnets, manage_hosts
+    )
+    spec = ClusterSpec(
+        cluster=_cluster(problems, pillar.get("cluster", MISSING)),
+        subnets=subnets,
+        nodes=nodes,
+        password=pillar_secrets.password(
+            problems, f"{ROOT}.password", pillar.get("password", MISSING)
+        ),
+        postgres=postgres,
+        settings=repmgr_settings.read(
+            problems, f"{ROOT}.settings", pillar.get("settings", MISSING)
+        ),
+        force=validate.boolean(problems, f"{ROOT}.force", pillar.get("force", MISSING), False),
+        manage_hosts=manage_hosts,
+        ssh=pillar_secrets.ssh(problems, f"{ROOT}.ssh", pillar.get("ssh", MISSING)),
+    )
+    pillar_postgres.check_capacity(
+        problems,
+        f"{ROOT}.postgres.settings",
+        postgres.settings,
+        sum(not node.absent for node in nodes.values()),
+    )
+    if "pgbouncer" in pillar:
+        problems.add(f"{ROOT}.pgbouncer", "is not available in this version; remove it")
+    problems.raise_any()
+    return spec
+
+
+def _cluster(problems, value):
+    key = f"{ROOT}.cluster"
+    if value is MISSING:
+        problems.add(key, "is missing; write the cluster's name, for example 'cluster: foobar'")
+        return None
+    return validate.name(problems, key, value, "the cluster's name")
+
+
+def _subnets(problems, value):
+    key = f"{ROOT}.subnet"
+    if value is MISSING or value is None or value in ("", []):
+        problems.add(
+            key,
+            "is missing; write the network (or a list of them) that may connect to replicate,"
+            " for example '192.168.1.0/24'",
+        )
+        return ()
+    many = isinstance(value, (list, tuple))
+    found = {}
+    for index, item in enumerate(value if many else [value]):
+        item_key = f"{key}.{index}" if many else key
+        network = _subnet(problems, item_key, item)
+        if network is None:
+            continue
+        if network in found:
+            problems.add(item_key, f"{network} is already in {found[network]}; remove one of them")
+            continue
+        found[network] = item_key
+    return tuple(found)
+
+
+def _subnet(problems, key, value):
+    if not isinstance(value, str):
+        problems.add(
+            key,
+            f"is {validate.show(value)} ({validate.kind(value)}); write a network as a string,"
+            " for example '192.168.1.0/24'",
+        )
+        return None
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        problems.add(
+            key, f"is {validate.show(value)}; write a network, for example '192.168.1.0/24'"
+        )
+        return None
+    if "/" not in value:
+        problems.add(
+            key,
+            f"is {value!r}, an address without a prefix length; write '{network}' for that one"
+            " host or the network's prefix length after a slash",
+        )
+    elif network.prefixlen == 0:
+        problems.add(
+            key, f"is {value!r}, which lets everybody connect; write the network of the nodes"
+        )
+    elif value.partition("/")[2] != str(network.prefixlen):
+        problems.add(key, f"is {value!r}; write '{network}'")
+    elif ipaddress.ip_address(value.partition("/")[0]) != network.network_address:
+        problems.add(
+            key, f"is {value!r}, which is an address inside a network; write '{network}'"
+        )
+    else:
+        return network
+    return None

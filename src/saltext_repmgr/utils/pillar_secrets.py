@@ -1,0 +1,148 @@
+"""Read the password and the SSH keys; no message of this file contains any of them."""
+
+import base64
+import binascii
+import re
+
+from saltext_repmgr.utils import validate
+from saltext_repmgr.utils.validate import MISSING
+
+MINIMUM_LENGTH = 8
+PUBLIC_KEY_TYPES = (
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
+SSH_KEYS = ("public_key", "private_key")
+
+_MD5 = re.compile(r"md5[0-9a-f]{32}")
+_SCRAM = re.compile(r"SCRAM-SHA-256\$\d+:")
+_PEM_BEGIN = re.compile(r"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----")
+_PEM_END = re.compile(r"-----END ([A-Z]+ )*PRIVATE KEY-----")
+_OPENSSH_MAGIC = b"openssh-key-v1\0"
+
+
+def password(problems, key, value):
+    """The password of the repmgr role in clear text, or ``None``."""
+    if value is MISSING:
+        problems.add(
+            key, f"is missing; write a password of {MINIMUM_LENGTH} characters or more, in quotes"
+        )
+        return None
+    mistake = _password_mistake(value)
+    if mistake:
+        problems.add(key, mistake)
+        return None
+    return value
+
+
+def _password_mistake(value):
+    if not isinstance(value, str):
+        return f"is {validate.kind(value)}; write a string, in quotes"
+    if not value.strip():
+        return f"is empty; write a password of {MINIMUM_LENGTH} characters or more"
+    if "-----BEGIN PGP MESSAGE" in value:
+        return "is still encrypted; render the pillar with the gpg renderer ('#!yaml|gpg')"
+    if re.search(r"[\n\r\0]", value):
+        return "contains a line break or a NUL; write it on one line (not as a YAML block)"
+    if validate.is_masked(value):
+        return "is only asterisks, Salt's mask for a hidden value; write the password itself"
+    if _MD5.fullmatch(value) or _SCRAM.match(value):
+        return "is a hash; write the clear text, the standbys need it to connect"
+    if len(value) < MINIMUM_LENGTH:
+        return f"is too short; write {MINIMUM_LENGTH} characters or more"
+    return None
+
+
+def ssh(problems, key, value):
+    """``{"public_key": …, "private_key": …}``, or ``None`` where none is wanted."""
+    if value is MISSING or value is None:
+        return None
+    pair = validate.mapping_or_none(problems, key, value)
+    if pair is None:
+        return None
+    validate.unknown_keys(problems, key, pair, SSH_KEYS)
+    return {
+        "public_key": _public_key(problems, f"{key}.public_key", pair.get("public_key", MISSING)),
+        "private_key": _private_key(
+            problems, f"{key}.private_key", pair.get("private_key", MISSING)
+        ),
+    }
+
+
+def _public_key(problems, key, value):
+    text = _text(problems, key, value, "one line such as 'ssh-ed25519 AAAA… comment'")
+    if text is None:
+        return None
+    words = text.split()
+    if "PRIVATE KEY" in text:
+        problems.add(key, "holds a private key; write the public one (the .pub file)")
+    elif len(text.splitlines()) > 1:
+        problems.add(key, "has several lines; write one public key on one line")
+    elif words[0] not in PUBLIC_KEY_TYPES:
+        problems.add(
+            key, f"begins with no known key type; known types: {', '.join(PUBLIC_KEY_TYPES)}"
+        )
+    elif len(words) < 2 or not _is_key_blob(words[0], words[1]):
+        problems.add(key, f"has no valid {words[0]} key after the type; copy the .pub file again")
+    else:
+        return text
+    return None
+
+
+def _is_key_blob(key_type, encoded):
+    try:
+        blob = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    # An SSH key blob repeats its type as its first length-prefixed string.
+    return blob[4 : 4 + int.from_bytes(blob[:4], "big")] == key_type.encode()
+
+
+def _private_key(problems, key, value):
+    text = _text(problems, key, value, "the whole private key as a YAML block ('|')")
+    if text is None:
+        return None
+    lines = text.splitlines()
+    if not text.startswith("-----BEGIN"):
+        problems.add(key, "does not begin with -----BEGIN; write the whole file as a YAML block")
+    elif not _PEM_BEGIN.fullmatch(lines[0]):
+        problems.add(key, "is not a private key; write the file without .pub")
+    elif not _PEM_END.fullmatch(lines[-1]):
+        problems.add(key, "has no -----END line; write the whole file as a YAML block")
+    elif _has_passphrase(lines):
+        problems.add(key, "is protected by a passphrase; write a key without one")
+    else:
+        return text + "\n"
+    return None
+
+
+def _has_passphrase(lines):
+    if "ENCRYPTED" in lines[0] or any("ENCRYPTED" in line for line in lines[1:3]):
+        return True
+    try:
+        blob = base64.b64decode("".join(lines[1:-1]))
+    except (binascii.Error, ValueError):
+        return False
+    if not blob.startswith(_OPENSSH_MAGIC):
+        return False
+    rest = blob[len(_OPENSSH_MAGIC) :]
+    return rest[4 : 4 + int.from_bytes(rest[:4], "big")] != b"none"
+
+
+def _text(problems, key, value, what):
+    if value is MISSING:
+        problems.add(key, f"is missing; write {what}")
+    elif not isinstance(value, str):
+        problems.add(key, f"is {validate.kind(value)}; write {what}")
+    elif not value.strip():
+        problems.add(key, f"is empty; write {what}")
+    elif validate.is_masked(value):
+        problems.add(key, f"is only asterisks, Salt's mask for a hidden value; write {what}")
+    else:
+        return value.strip()
+    return None

@@ -1,0 +1,518 @@
+"""The decisions: facts in, ordered actions out. Nothing in here touches anything.
+
+:func:`decide` is asked on every node, by every state, before it acts; :func:`choose_primary`
+is asked once per orchestration, with what all nodes said of themselves. Their rules, and
+why they are what they are, stand in docs/design.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from saltext_repmgr.utils.facts import Content
+from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.facts import Server
+from saltext_repmgr.utils.spec import ClusterSpec
+from saltext_repmgr.utils.spec import NodeSpec
+from saltext_repmgr.utils.spec import Role
+
+
+class Step(str, Enum):
+    """What a node may have to do, in the order in which it does it."""
+
+    CREATE = "create"  # initdb
+    MOVE_ASIDE = "move_aside"  # keep the present data directory under another name
+    DISCARD_PARTIAL = "discard_partial"  # remove what an unfinished clone of ours left
+    CLONE = "clone"
+    START = "start"
+    REGISTER = "register"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One step and why it is needed."""
+
+    step: Step
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one node has to do.
+
+    role
+        What the node is in the live cluster, or will be after the plan.
+    refusal
+        Why nothing may be done, with the next step in words; then there are no actions.
+    primary
+        Name of the node that is, or will be, the primary.
+    """
+
+    role: Role | None
+    actions: tuple[Action, ...] = ()
+    refusal: str = ""
+    primary: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def action(self, *steps):
+        """Return the first action that is one of ``steps``, or None."""
+        return next((a for a in self.actions if a.step in steps), None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an orchestration tells its nodes; the defaults are those of a lone run.
+
+    primary
+        Node that the orchestration found to be, or chose to become, the primary after it
+        had asked every node. A live primary that a node sees itself outranks it.
+    new
+        The cluster does not exist yet: the chosen primary may initialise it.
+    """
+
+    primary: str | None = None
+    new: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The primary that an orchestration goes by."""
+
+    primary: str | None
+    reason: str
+    new: bool = False
+    problem: str = ""
+
+
+def server_line(name, server):
+    """Return one line that tells a server from another at 3 a.m."""
+    kind = "standby" if server.in_recovery else "primary"
+    return (
+        f"{name}: {kind} on timeline {server.timeline} at {server.lsn}, started {server.started},"
+        f" {server.clients} client session(s), system identifier {server.system_identifier}"
+    )
+
+
+def primaries(spec: ClusterSpec, servers: Mapping[str, Server]):
+    """Return the names of the data nodes that act as a primary of a repmgr cluster."""
+    data_nodes = {n.name for n in spec.data_nodes}
+    return [
+        name
+        for name, server in servers.items()
+        if name in data_nodes
+        and not server.in_recovery
+        and server.nodes is not None
+        and any(r.type == "primary" for r in server.nodes)
+    ]
+
+
+def two_primaries(servers, names):
+    """Return the refusal for a cluster in which more than one node takes writes."""
+    lines = "; ".join(server_line(name, servers[name]) for name in names)
+    return (
+        f"{len(names)} nodes act as primary, nothing is changed: {lines}. Decide which one has"
+        " the data that counts (later timeline, clients), stop the other one"
+        " ('systemctl stop postgresql@...' on it), then run the orchestration again"
+    )
+
+
+def visible(seen: Observation):
+    """Return ``{name: server}`` of all servers that answered this node, its own included."""
+    servers = {n: m.server for n, m in seen.members.items() if m.server is not None}
+    if seen.server is not None:
+        servers[seen.node] = seen.server
+    return servers
+
+
+def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run()) -> Plan:
+    """Return what ``node`` has to do, given what it sees.
+
+    spec, node
+        The wanted cluster and this node in it.
+    seen
+        This node's :class:`~saltext_repmgr.utils.facts.Observation`.
+    run
+        What the orchestration says, if one is under way.
+    """
+    if node.absent:
+        return Plan(None, notes=(f"{node.name} is marked 'ensure: absent'",))
+    if seen.running and seen.server is None:
+        return Plan(None, refusal=f"the server on this host cannot be asked: {seen.server_error}")
+    servers = visible(seen)
+    live = primaries(spec, servers)
+    if len(live) > 1:
+        return Plan(None, refusal=two_primaries(servers, live))
+    if node.is_witness:
+        return _witness(node, seen, live[0] if live else run.primary)
+    if live == [node.name]:
+        return _primary_running(spec, node, seen)
+    if live:
+        return _join(spec, node, seen, live[0], servers[live[0]])
+    return _without_primary(spec, node, seen, run)
+
+
+def _primary_running(spec, node, seen):
+    actions = _registration(spec, node, seen.server, seen.server, Role.PRIMARY)
+    notes = ()
+    if spec.bootstrap_primary.name != node.name:
+        notes = (
+            f"{node.name} is the primary of the live cluster; pillar's role: primary on"
+            f" {spec.bootstrap_primary.name} counted for the first build only",
+        )
+    return Plan(Role.PRIMARY, actions, primary=node.name, notes=notes)
+
+
+def _without_primary(spec, node, seen, run):
+    """No primary answers this node."""
+    only = len(spec.data_nodes) == 1
+    if run.primary == node.name or only:
+        return _become_primary(spec, node, seen, run.new or only)
+    if run.primary:
+        return _join(spec, node, seen, run.primary, None)
+    others = ", ".join(f"{n}: {m.reach.value}" for n, m in seen.members.items())
+    if seen.data.standby and not seen.running:
+        start = Action(Step.START, "it is a standby and is down")
+        return Plan(Role.STANDBY, (start,), notes=(f"no primary answers ({others})",))
+    if seen.running and seen.server.in_recovery:
+        note = f"no primary answers ({others}); salt-run repmgr.preflight tells who could become it"
+        return Plan(Role.STANDBY, notes=(note,))
+    holds = "no data" if seen.data.content is not Content.POSTGRES else "data of its own"
+    return Plan(
+        None,
+        refusal=f"no primary answers ({others}) and {node.name} holds {holds}. Alone it must not"
+        " start or make a primary: run 'salt-run state.orchestrate repmgr.cluster', which asks"
+        " every node first",
+    )
+
+
+def _become_primary(spec, node, seen, new):
+    """The orchestration chose this node, or there is no other."""
+    register = Action(Step.REGISTER, "it is not registered as primary")
+    start = Action(Step.START, "its server is down")
+    data = seen.data
+    if seen.running:
+        if seen.server.in_recovery:
+            return Plan(None, refusal=f"{node.name} is a standby and no primary answers; {PROMOTE}")
+        actions = _registration(spec, node, seen.server, seen.server, Role.PRIMARY)
+        return Plan(Role.PRIMARY, actions or (register,), primary=node.name)
+    if data.content in (Content.ABSENT, Content.EMPTY) and not data.unfinished_clone:
+        if not new:
+            return Plan(None, refusal=f"{data.path} is empty, but the cluster exists elsewhere")
+        create = Action(Step.CREATE, f"{data.path} is {data.content.value} and no cluster exists")
+        return Plan(Role.PRIMARY, (create, start, register), primary=node.name)
+    if data.content is Content.POSTGRES and not data.standby and not data.unfinished_clone:
+        return Plan(Role.PRIMARY, (start, register), primary=node.name)
+    return Plan(
+        None,
+        refusal=f"{node.name} cannot become the primary: {describe_data(seen)}; {PROMOTE}",
+    )
+
+
+PROMOTE = (
+    "if this is the data that counts, promote the standby that is furthest ahead with"
+    " 'salt NODE repmgr.standby_promote' and run the orchestration again"
+)
+
+
+def describe_data(seen: Observation):
+    """Return in words what lies in the data directory."""
+    data = seen.data
+    if data.unfinished_clone:
+        return f"{data.path} holds an unfinished clone"
+    if data.content is not Content.POSTGRES:
+        return f"{data.path} is {data.content.value}" + (
+            " that PostgreSQL did not make" if data.content is Content.FILES else ""
+        )
+    if data.control is None:
+        return f"{data.path} holds a PostgreSQL cluster that only its own version can read"
+    kind = "a standby" if data.standby else "a primary"
+    state = "running" if seen.running else data.control.state
+    return (
+        f"{data.path} holds {kind} ({state}) with system identifier"
+        f" {data.control.system_identifier} on timeline {data.control.timeline}"
+    )
+
+
+def _join(spec, node, seen, primary, server):
+    """A primary is there (``server``), or the orchestration will make one (None)."""
+    data = seen.data
+    if seen.running and seen.server.in_recovery and _same(seen, server):
+        return _standby_running(spec, node, seen, primary, server)
+    if seen.cloning:
+        clone = Action(Step.CLONE, "a clone is under way; it is waited for")
+        return Plan(Role.STANDBY, (clone, _START_CLONE, _REGISTER_CLONE), primary=primary)
+    if data.unfinished_clone:
+        return _finish(seen, primary)
+    if not seen.running and data.content in (Content.ABSENT, Content.EMPTY):
+        clone = Action(Step.CLONE, f"{data.path} is {data.content.value}")
+        return Plan(Role.STANDBY, (clone, _START_CLONE, _REGISTER_CLONE), primary=primary)
+    if data.content is Content.POSTGRES and _same(seen, server) and not seen.untouched:
+        return _same_cluster(spec, node, seen, primary, server)
+    if seen.untouched:
+        return _replace(primary, f"{data.path} holds what initdb made and nothing else")
+    return _foreign(spec, seen, primary, server)
+
+
+_START_CLONE = Action(Step.START, "it is a new clone")
+_REGISTER_CLONE = Action(Step.REGISTER, "it is a new clone")
+
+
+def _same(seen, server):
+    """Whether the local data is of the primary's cluster; unknown counts as no."""
+    if server is None or seen.data.control is None:
+        return False
+    return seen.data.control.system_identifier == server.system_identifier
+
+
+def _replace(primary, reason):
+    actions = (
+        Action(Step.MOVE_ASIDE, reason),
+        Action(Step.CLONE, "its data directory is free now"),
+        _START_CLONE,
+        _REGISTER_CLONE,
+    )
+    return Plan(Role.STANDBY, actions, primary=primary)
+
+
+def _finish(seen, primary):
+    """A clone of ours was cut off. Only what it left itself may be removed."""
+    data = seen.data
+    started = data.content is Content.POSTGRES and not data.backup_label
+    if seen.running or started or data.standby and not data.backup_label:
+        return Plan(
+            None,
+            refusal=f"{data.path} is marked as an unfinished clone, but a server has run on it."
+            f" Look at it, then remove the mark ({data.path}.repmgr-clone) if the data is good,"
+            " or move the directory away",
+        )
+    actions = [Action(Step.CLONE, "an earlier clone was cut off"), _START_CLONE, _REGISTER_CLONE]
+    if data.content not in (Content.ABSENT, Content.EMPTY):
+        actions.insert(0, Action(Step.DISCARD_PARTIAL, f"{data.path} holds an unfinished clone"))
+    return Plan(Role.STANDBY, tuple(actions), primary=primary)
+
+
+def _same_cluster(spec, node, seen, primary, server):
+    """Data of this very cluster, not running as its standby."""
+    data = seen.data
+    if seen.running:
+        return Plan(None, refusal=two_primaries({node.name: seen.server}, [node.name]))
+    if data.control.timeline > server.timeline:
+        return Plan(
+            None,
+            refusal=f"{describe_data(seen)}, later than the primary {primary} on timeline"
+            f" {server.timeline}: {node.name} may hold the data that counts. Nothing is changed;"
+            f" compare both before you go on ('salt {node.name} repmgr_pg.control_data')",
+        )
+    if data.standby:
+        actions = (Action(Step.START, "it is a standby of this cluster and is down"),)
+        actions += _registration(spec, node, None, server, Role.STANDBY)
+        return Plan(Role.STANDBY, actions, primary=primary)
+    return Plan(
+        None,
+        refusal=f"{describe_data(seen)}: {node.name} was a primary of this cluster, and {primary}"
+        f" is the primary now, on timeline {server.timeline}. It stays down so that there is one"
+        f" primary. To make it a standby again: 'salt {node.name} repmgr.node_rejoin"
+        f" upstream={primary} force_rewind=True'",
+    )
+
+
+def _foreign(spec, seen, primary, server):
+    what = describe_data(seen)
+    if server is not None:
+        what += f"; the cluster's is {server.system_identifier}"
+    if not spec.force:
+        return Plan(
+            None,
+            refusal=f"refused to clone: {what}. It is left as it is. Move it away, or set"
+            " 'force: true' in pillar to have it moved aside and a clone put in its place",
+        )
+    if seen.running and (seen.server.clients or seen.server.senders):
+        return Plan(
+            None,
+            refusal=f"refused to clone even with 'force: true': {what}, and it serves"
+            f" {seen.server.clients} client session(s) and {len(seen.server.senders)} standby(s)."
+            " Stop it first",
+        )
+    return _replace(primary, f"{what}; 'force: true' lets it be moved aside")
+
+
+def _standby_running(spec, node, seen, primary, server):
+    notes = ()
+    if seen.server.receiver != "streaming":
+        notes = (
+            f"{node.name} runs but does not stream (WAL receiver: {seen.server.receiver or 'none'})",
+        )
+    if seen.server.timeline > server.timeline:
+        return Plan(
+            None,
+            refusal=f"{node.name} follows timeline {seen.server.timeline}, later than the primary"
+            f" {primary} on {server.timeline}: two histories exist. Nothing is changed",
+        )
+    actions = _registration(spec, node, seen.server, server, Role.STANDBY)
+    return Plan(Role.STANDBY, actions, primary=primary, notes=notes)
+
+
+def _witness(node, seen, primary):
+    data = seen.data
+    if primary is None:
+        if seen.running:
+            return Plan(Role.WITNESS, notes=("no primary answers",))
+        if data.content is Content.POSTGRES:
+            return Plan(Role.WITNESS, (Action(Step.START, "its server is down"),))
+        return Plan(
+            None,
+            refusal="no primary answers; run 'salt-run state.orchestrate repmgr.cluster' first",
+        )
+    server = seen.members[primary].server if primary in seen.members else None
+    if data.content in (Content.ABSENT, Content.EMPTY):
+        create = Action(Step.CREATE, f"{data.path} is {data.content.value}")
+        start = Action(Step.START, "it is new")
+        return Plan(
+            Role.WITNESS, (create, start, Action(Step.REGISTER, "it is new")), primary=primary
+        )
+    if data.content is not Content.POSTGRES or data.standby or _same(seen, server):
+        return Plan(
+            None,
+            refusal=f"{describe_data(seen)}: a witness needs a server of its own, outside the"
+            " replication. Move the directory away",
+        )
+    actions = () if seen.running else (Action(Step.START, "its server is down"),)
+    if server is not None and seen.server is not None:
+        differs = _record_differs(
+            node, server.record(node.id), Role.WITNESS, None
+        ) or _witness_copy_differs(seen.server, server)
+    else:
+        differs = "its registration cannot be seen yet"
+    if differs:
+        actions += (Action(Step.REGISTER, differs),)
+    return Plan(Role.WITNESS, actions, primary=primary)
+
+
+def _witness_copy_differs(own, primary):
+    ids = [r.node_id for r in own.nodes or ()]
+    wanted = [r.node_id for r in primary.nodes or ()]
+    return "" if ids == wanted else f"its copy of the metadata knows {ids}, the primary {wanted}"
+
+
+def _registration(spec, node, own, primary, role):
+    """Return the registration action where the primary's metadata differ, else nothing."""
+    upstream = None
+    if role is Role.STANDBY and own is not None:
+        upstream = upstream_of(spec, own)
+    differs = _record_differs(node, primary.record(node.id), role, upstream)
+    return (Action(Step.REGISTER, differs),) if differs else ()
+
+
+def upstream_of(spec, server):
+    """Return the node that a standby streams from, or None where that cannot be told."""
+    for node in spec.data_nodes:
+        if server.upstream_host in (node.host, node.address) and server.upstream_host:
+            return node
+    return None
+
+
+def _record_differs(node, record, role, upstream):
+    """Return in words how the metadata differ from pillar and reality, or ''."""
+    if record is None:
+        return f"node {node.id} is not in the metadata"
+    wanted = {
+        "node_name": node.name,
+        "type": role.value,
+        "location": node.location,
+        "priority": 0 if role is Role.WITNESS else node.priority,
+        "active": True,
+    }
+    if upstream is not None:
+        wanted["upstream_node_id"] = upstream.id
+    found = {key: getattr(record, key) for key in wanted}
+    return ", ".join(
+        f"{key} is {found[key]!r}, not {wanted[key]!r}"
+        for key in wanted
+        if found[key] != wanted[key]
+    )
+
+
+def choose_primary(spec: ClusterSpec, said: Mapping[str, Observation]) -> Choice:
+    """Return which node an orchestration takes for the primary.
+
+    said
+        What each node that answered said of itself. A data node that is missing here did
+        not answer, and nobody knows what it holds.
+    """
+    silent = [n.name for n in spec.data_nodes if n.name not in said]
+    own = {n.name: said[n.name] for n in spec.data_nodes if n.name in said}
+    servers = {name: seen.server for name, seen in own.items() if seen.server is not None}
+    reached = dict(servers)
+    for seen in said.values():
+        for name, server in visible(seen).items():
+            reached.setdefault(name, server)
+    live = primaries(spec, reached)
+    if len(live) > 1:
+        return Choice(None, "", problem=two_primaries(reached, live))
+    if live:
+        return Choice(live[0], f"{live[0]} is the primary on timeline {reached[live[0]].timeline}")
+    if silent:
+        return Choice(
+            None,
+            "",
+            problem=f"no primary answers, and {', '.join(silent)} did not say what it holds: it may"
+            " be the primary. Bring it back (host, salt-minion), or mark it 'ensure: absent' in"
+            " pillar if it is gone for good",
+        )
+    standbys = [n for n, s in own.items() if s.data.standby and not s.data.unfinished_clone]
+    if standbys:
+        return _restart(own, standbys)
+    return _first(spec, own)
+
+
+def _restart(own, standbys):
+    """All is down or leaderless; the data tells who was the primary."""
+    identifiers = {own[n].data.control.system_identifier for n in standbys if own[n].data.control}
+    newest = max(_timeline(own[n]) for n in standbys)
+    candidates = [
+        n
+        for n, seen in own.items()
+        if n not in standbys
+        and seen.data.content is Content.POSTGRES
+        and seen.data.control is not None
+        and seen.data.control.system_identifier in identifiers
+        and _timeline(seen) >= newest
+    ]
+    top = max((_timeline(own[n]) for n in candidates), default=0)
+    candidates = [n for n in candidates if _timeline(own[n]) == top]
+    if len(candidates) == 1:
+        return Choice(
+            candidates[0], f"{candidates[0]} was the primary on timeline {top} and is down"
+        )
+    listed = "; ".join(f"{n}: {describe_data(s)}" for n, s in own.items())
+    return Choice(None, "", problem=f"no primary can be told: {listed}. {PROMOTE}")
+
+
+def _timeline(seen):
+    if seen.server is not None:
+        return seen.server.timeline
+    return seen.data.control.timeline if seen.data.control else 0
+
+
+def _first(spec, own):
+    """No standby anywhere: the first build, or one that was cut off early."""
+    first = spec.bootstrap_primary.name
+    bare = own[first].data.content is not Content.POSTGRES or own[first].untouched
+    former = [
+        n
+        for n, s in own.items()
+        if n != first
+        and s.member
+        and not s.untouched
+        and s.data.content is Content.POSTGRES
+        and not s.data.unfinished_clone
+    ]
+    if bare and former and not spec.force:
+        listed = "; ".join(f"{n}: {describe_data(own[n])}" for n in former)
+        return Choice(
+            None,
+            "",
+            problem=f"{first} is empty, but another node was a member and holds data: {listed}."
+            " If that data counts, give that node 'role: primary' in pillar; if not, move it away",
+        )
+    return Choice(first, f"{first} is pillar's role: primary and no cluster exists", new=True)

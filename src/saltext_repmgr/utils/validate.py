@@ -1,0 +1,216 @@
+"""Checks on values from pillar that note every mistake and go on."""
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Mapping
+
+from saltext_repmgr.utils import errors
+
+MISSING = object()
+NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_MASK = re.compile(r"\*+")
+
+_TYPE_NAMES = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    tuple: "a list",
+    type(None): "empty",
+}
+
+
+class Problems:
+    """Collects ``(key, message)`` pairs until :meth:`raise_any`."""
+
+    def __init__(self):
+        self._found = []
+
+    def __len__(self):
+        return len(self._found)
+
+    def add(self, key, message):
+        self._found.append((key, message))
+
+    def raise_any(self):
+        """Raise :class:`~saltext_repmgr.utils.errors.PillarError` if anything was noted."""
+        if self._found:
+            raise errors.PillarError(self._found)
+
+
+def kind(value):
+    """Say what type a value from pillar has, without the value."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return _TYPE_NAMES.get(type(value), f"a {type(value).__name__}")
+
+
+def show(value):
+    """Show a value in a message; never call this with a secret."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def is_int(value):
+    """Whether the value is an integer; YAML's ``true`` is not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_masked(value):
+    """Whether the value is what Salt puts in the place of a pillar value it hides."""
+    return isinstance(value, str) and bool(_MASK.fullmatch(value))
+
+
+def likely(word, known, synonyms=()):
+    """The known word the writer probably meant, or ``None``.
+
+    synonyms
+        Mapping of words that look different but mean a known one.
+    """
+    folded = str(word).lower().replace("-", "_")
+    if folded in synonyms:
+        return synonyms[folded]
+    match = difflib.get_close_matches(folded, [str(k) for k in known], n=1, cutoff=0.6)
+    return match[0] if match else None
+
+
+def unknown_keys(problems, key, mapping, known, synonyms=()):
+    """Note every key of ``mapping`` that is not in ``known``."""
+    for name in mapping:
+        if name in known:
+            continue
+        meant = likely(name, known, synonyms)
+        hint = f"did you mean {meant!r}?" if meant else f"known keys: {', '.join(known)}"
+        problems.add(f"{key}.{name}", f"unknown key; {hint}")
+
+
+def mapping_or_none(problems, key, value):
+    """The mapping, ``{}`` for an empty section, or ``None`` where it is something else."""
+    if value is MISSING or value is None:
+        return {}
+    if isinstance(value, Mapping):
+        return value
+    problems.add(key, f"is {kind(value)}; write a mapping")
+    return None
+
+
+def boolean(problems, key, value, default):
+    if value is MISSING:
+        return default
+    if isinstance(value, bool):
+        return value
+    problems.add(key, f"is {show(value)}; write true or false, without quotes")
+    return default
+
+
+def integer(problems, key, value, minimum, maximum):
+    """The integer, or ``None`` after a mistake was noted."""
+    if not is_int(value):
+        problems.add(
+            key,
+            f"is {show(value)} ({kind(value)}); write a whole number from {minimum} to {maximum},"
+            " without quotes",
+        )
+        return None
+    if not minimum <= value <= maximum:
+        problems.add(key, f"is {value}; write a whole number from {minimum} to {maximum}")
+        return None
+    return value
+
+
+def choice(problems, key, value, allowed, synonyms=()):
+    """The value if it is one of ``allowed``, else ``None`` after a mistake was noted."""
+    if isinstance(value, str) and value in allowed:
+        return value
+    meant = likely(value, allowed, synonyms) if isinstance(value, str) else None
+    hint = f"did you mean {meant!r}?" if meant else f"write one of {', '.join(allowed)}"
+    problems.add(key, f"is {show(value)}; {hint}")
+    return None
+
+
+def name(problems, key, value, what, pattern=NAME, letters="letters, digits, '_', '.' and '-'"):
+    """A non-empty string of the characters that ``pattern`` allows, or ``None``."""
+    if not isinstance(value, str):
+        problems.add(key, f"is {show(value)} ({kind(value)}); write {what} as a string, in quotes")
+    elif not value:
+        problems.add(key, f"is empty; write {what}")
+    elif not pattern.fullmatch(value):
+        problems.add(key, f"is {show(value)}; {what} consists of {letters}")
+    else:
+        return value
+    return None
+
+
+def ip_address(text):
+    """The IP address, or ``None`` where the text is none; zone ids do not count."""
+    try:
+        return ipaddress.ip_address(text) if "%" not in text else None
+    except ValueError:
+        return None
+
+
+def peer_address(problems, key, text):
+    """An IP address that other hosts can connect to, in its shortest form, or ``None``."""
+    if not isinstance(text, str):
+        problems.add(key, f"is {show(text)} ({kind(text)}); write an IP address, in quotes")
+        return None
+    found = ip_address(text)
+    if found is None:
+        problems.add(key, f"is {show(text)}, which is not an IP address; write one without port")
+        return None
+    return _reachable(problems, key, found)
+
+
+def host(problems, key, text):
+    """A host name or IP address that other hosts can connect to, or ``None``."""
+    if not isinstance(text, str):
+        problems.add(
+            key, f"is {show(text)} ({kind(text)}); write a host name or an IP address, in quotes"
+        )
+        return None
+    found = ip_address(text)
+    if found is not None:
+        return _reachable(problems, key, found)
+    hint = _host_mistake(text)
+    if hint:
+        problems.add(key, f"is {show(text)}; {hint}")
+        return None
+    if text.lower().split(".")[0] == "localhost":
+        problems.add(key, f"is {show(text)}, which means another host on every host; {_PEERS}")
+        return None
+    return text
+
+
+_PEERS = "write the name or address by which the other nodes reach this one"
+
+
+def _reachable(problems, key, address):
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    if mapped.is_loopback or mapped.is_unspecified:
+        reason = "is this host for every host"
+    elif mapped.is_multicast or str(mapped) == "255.255.255.255":
+        reason = "is not the address of one host"
+    else:
+        return str(address)
+    problems.add(key, f"{address} {reason}; {_PEERS}")
+    return None
+
+
+def _host_mistake(text):
+    """What to do about a text that is neither an address nor a name, or ``None``."""
+    bare, _, rest = text.rpartition(":")
+    if bare and rest.isdigit() and (":" not in bare or bare.endswith("]")):
+        return f"write {bare.strip('[]')!r}; the port belongs into repmgr.postgres.port"
+    if text.startswith("[") and text.endswith("]"):
+        return f"write {text[1:-1]!r}, without brackets"
+    if "/" in text and ip_address(text.split("/")[0]):
+        return f"write {text.split('/')[0]!r}; the network belongs into repmgr.subnet"
+    labels = text.split(".")
+    if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        return "write a host name (letters, digits, '-' and '.') or an IP address"
+    if labels[-1].isdigit():
+        return "write a complete IP address, for example '192.168.1.10', or a host name"
+    return None
