@@ -151,9 +151,7 @@ def _subnet(problems, key, value):
     elif value.partition("/")[2] != str(network.prefixlen):
         problems.add(key, f"is {value!r}; write '{network}'")
     elif ipaddress.ip_address(value.partition("/")[0]) != network.network_address:
-        problems.add(
-            key, f"is {value!r}, which is an address inside a network; write '{network}'"
-        )
+        problems.add(key, f"is {value!r}, which is an address inside a network; write '{network}'")
     else:
         return network
     return None

@@ -52,9 +52,7 @@ def read(problems, key, value, subnets, manage_hosts):
     An attribute with a mistake is ``None`` in the result.
     """
     if value is MISSING or value is None or value in ({}, [], ""):
-        problems.add(
-            key, "is missing; write a mapping of minion id to node, see pillar.example"
-        )
+        problems.add(key, "is missing; write a mapping of minion id to node, see pillar.example")
         return {}
     if not isinstance(value, Mapping):
         problems.add(

@@ -68,10 +68,13 @@ class Run:
         had asked every node. A live primary that a node sees itself outranks it.
     new
         The cluster does not exist yet: the chosen primary may initialise it.
+    assume
+        A dry run: go by the chosen primary although nobody made it yet.
     """
 
     primary: str | None = None
     new: bool = False
+    assume: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
     if len(live) > 1:
         return Plan(None, refusal=two_primaries(servers, live))
     if node.is_witness:
-        return _witness(node, seen, live[0] if live else run.primary)
+        assumed = run.primary if run.assume else None
+        return _witness(node, seen, live[0] if live else assumed)
     if live == [node.name]:
         return _primary_running(spec, node, seen)
     if live:
@@ -167,7 +171,7 @@ def _without_primary(spec, node, seen, run):
     only = len(spec.data_nodes) == 1
     if run.primary == node.name or only:
         return _become_primary(spec, node, seen, run.new or only)
-    if run.primary:
+    if run.primary and run.assume:
         return _join(spec, node, seen, run.primary, None)
     others = ", ".join(f"{n}: {m.reach.value}" for n, m in seen.members.items())
     if seen.data.standby and not seen.running:
@@ -176,6 +180,12 @@ def _without_primary(spec, node, seen, run):
     if seen.running and seen.server.in_recovery:
         note = f"no primary answers ({others}); salt-run repmgr.preflight tells who could become it"
         return Plan(Role.STANDBY, notes=(note,))
+    if run.primary:
+        return Plan(
+            None,
+            refusal=f"{run.primary} shall be the primary and does not answer ({others}). Mend it"
+            " first: its own lines in this run say what is wrong",
+        )
     holds = "no data" if seen.data.content is not Content.POSTGRES else "data of its own"
     return Plan(
         None,

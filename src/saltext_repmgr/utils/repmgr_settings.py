@@ -47,9 +47,7 @@ def read(problems, key, value):
         elif name in OWNED:
             problems.add(setting_key, f"cannot be set here; {OWNED[name]}")
         else:
-            checked = _CHECKS[PARAMETERS[name].kind](
-                problems, setting_key, found, PARAMETERS[name]
-            )
+            checked = _CHECKS[PARAMETERS[name].kind](problems, setting_key, found, PARAMETERS[name])
             if checked is not None:
                 settings[name] = checked
     _together(problems, key, settings, mapping)

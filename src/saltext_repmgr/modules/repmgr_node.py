@@ -1,0 +1,137 @@
+"""
+This minion's part in its repmgr cluster: what pillar wants of it, what is there, what to do.
+
+The functions only look. What they say is what the states of the ``repmgr`` SLS act on.
+
+Configuration
+-------------
+Everything comes from the pillar key ``repmgr``; ``pillar.example`` documents it.
+
+:depends: psycopg2 in Salt's own Python
+"""
+
+import salt.pillar
+
+from saltext_repmgr.utils import facts
+from saltext_repmgr.utils import observe as observing
+from saltext_repmgr.utils import plan as planning
+from saltext_repmgr.utils import wanted as wanting
+from saltext_repmgr.utils.boundary import translated
+from saltext_repmgr.utils.errors import PillarError
+from saltext_repmgr.utils.errors import RepmgrError
+
+__virtualname__ = "repmgr_node"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def _pillar(refresh=False):
+    if not refresh:
+        return __pillar__
+    # The minion's own copy may be older than the files on the master, and the pillar
+    # modules mask values for callers in Python since Salt 3008.
+    return salt.pillar.get_pillar(
+        __opts__,
+        __grains__.value() if hasattr(__grains__, "value") else dict(__grains__),
+        __opts__["id"],
+        __opts__.get("saltenv"),
+        pillarenv=__opts__.get("pillarenv"),
+    ).compile_pillar()
+
+
+def _subject(refresh=False):
+    return wanting.subject(_pillar(refresh), __opts__["id"])
+
+
+@translated
+def wanted():
+    """
+    Return all that the SLS files need to render this node's part: paths, packages and the
+    texts of its files. There is no secret in it.
+
+    With a wrong pillar the only key is ``problems``, a list of ``key: what is wrong``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 repmgr_node.wanted
+    """
+    try:
+        return wanting.describe(*_subject())
+    except PillarError as err:
+        return {"problems": [f"{key}: {message}" for key, message in err.problems]}
+
+
+@translated
+def observe():
+    """
+    Return the facts this node can gather: its data directory, its server, its daemon, and
+    how it reaches the other members (:class:`saltext_repmgr.utils.facts.Observation`).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 repmgr_node.observe
+    """
+    return facts.to_dict(observing.observe(*_subject()))
+
+
+@translated
+def plan():
+    """
+    Return what this node would do now: ``role``, ``primary``, ``actions`` (each with ``step``
+    and ``reason``), ``refusal`` (why nothing may be done, or an empty string) and ``notes``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node2 repmgr_node.plan
+    """
+    spec, node, layout = _subject()
+    return facts.to_dict(
+        planning.decide(
+            spec,
+            node,
+            observing.observe(spec, node, layout),
+            wanting.run_of(__pillar__, __opts__.get("test")),
+        )
+    )
+
+
+def report(refresh=True):
+    """
+    Return what an orchestration asks a node before it begins and after it ended.
+
+    refresh
+        Compile the pillar anew (bool), as a state run would; the minion's own copy may
+        be older than the files on the master.
+
+    Returns a dictionary with ``problems`` (list of str), and where there are none
+    ``cluster`` (str), ``version`` (int, PostgreSQL), ``resolution`` (node name to address,
+    or an empty string where its host does not resolve here) and ``observation``. Nothing
+    is raised, so that one broken node does not hide what the others say.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' repmgr_node.report
+    """
+    try:
+        spec, node, layout = _subject(refresh)
+        return {
+            "problems": [],
+            "cluster": spec.cluster,
+            "version": layout.version,
+            "resolution": observing.resolve(spec.members),
+            "observation": facts.to_dict(observing.observe(spec, node, layout)),
+        }
+    except PillarError as err:
+        return {"problems": [f"{key}: {message}" for key, message in err.problems]}
+    except RepmgrError as err:
+        return {"problems": [f"{__opts__['id']}: {err}"]}

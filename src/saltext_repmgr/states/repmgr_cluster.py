@@ -1,0 +1,57 @@
+"""
+States of a whole cluster, for orchestrations on the master.
+"""
+
+import time
+
+from saltext_repmgr.utils import master
+from saltext_repmgr.utils import survey
+from saltext_repmgr.utils.boundary import reported
+
+__virtualname__ = "repmgr_cluster"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+@reported
+def verified(name, cluster=None, timeout=30):
+    """
+    Observe that every node is registered, streams from its upstream and is on the
+    primary's timeline, that its daemon runs, and that nothing is left to do.
+
+    name
+        Anything.
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+    timeout
+        Seconds to wait for what settles by itself.
+
+    Fails with one line for each node that is not as it should be.
+
+    .. code-block:: yaml
+
+        the cluster is whole:
+          repmgr_cluster.verified:
+            - cluster: foobar
+    """
+    spec = master.find_spec(__opts__, __pillar__, cluster)
+    names = [n.name for n in spec.members]
+    deadline = time.monotonic() + (0 if __opts__["test"] else timeout)
+    pause = 0.3
+    while True:
+        replies = master.ask(__salt__["saltutil.cmd"], names)
+        lines = survey.ailments(spec, replies)
+        if not lines or time.monotonic() >= deadline or any(n not in replies for n in names):
+            break
+        time.sleep(pause)
+        pause = min(pause * 2, 4)
+    ret = {"name": name, "result": not lines, "changes": {}}
+    ret["comment"] = (
+        "\n".join(lines) or f"{spec.cluster}: all {len(names)} nodes are as they should be"
+    )
+    if __opts__["test"]:
+        ret["result"] = True
+        ret["comment"] = "as it is now: " + ret["comment"]
+    return ret

@@ -1,0 +1,200 @@
+"""
+States of the PostgreSQL server below a repmgr cluster, on Debian's layout.
+
+What Salt's own ``postgres_*`` states do, they do; these are for what they lack.
+"""
+
+from pathlib import Path
+
+from saltext_repmgr.utils import act
+from saltext_repmgr.utils import observe
+from saltext_repmgr.utils import plan as planning
+from saltext_repmgr.utils import serverconf
+from saltext_repmgr.utils import wanted
+from saltext_repmgr.utils.boundary import reported
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import Refused
+from saltext_repmgr.utils.facts import Content
+from saltext_repmgr.utils.plan import Step
+
+__virtualname__ = "repmgr_pg"
+
+
+def __virtual__():
+    return __virtualname__
+
+
+def _subject():
+    return wanted.subject(__pillar__, __opts__["id"])
+
+
+def _result(name, comment, changes=None, result=True):
+    if changes and __opts__["test"] and result:
+        result = None
+    return {"name": name, "result": result, "changes": changes or {}, "comment": comment}
+
+
+@reported
+def cluster_present(name):
+    """
+    Have Debian's configuration of the cluster, and the data directory it names.
+
+    Runs ``initdb`` (by ``pg_createcluster``) only where the plan of this node says that a
+    new cluster begins here; a data directory that is there is taken as it is.
+
+    name
+        Anything; version, cluster name, port and directory come from pillar.
+
+    .. code-block:: yaml
+
+        the server's configuration:
+          repmgr_pg.cluster_present: []
+    """
+    spec, node, layout = _subject()
+    seen = observe.observe(spec, node, layout)
+    plan = planning.decide(spec, node, seen, wanted.run_of(__pillar__, __opts__.get("test")))
+    if plan.refusal:
+        raise Refused(plan.refusal)
+    what = f"{layout.version}/{layout.cluster}"
+    create = plan.action(Step.CREATE)
+    if seen.configured:
+        configured = act.configured_data_directory(layout)
+        if configured != layout.data_directory:
+            raise Refused(
+                f"the Debian cluster {what} of this host has its data in {configured}, the pillar"
+                f" says {layout.data_directory}. Correct repmgr.postgres.data_directory, or choose"
+                " another repmgr.postgres.cluster"
+            )
+        if create is None:
+            return _result(name, f"{what} is configured for {configured}")
+        return _result(
+            name,
+            f"{what} is configured, but {layout.data_directory} is {seen.data.content.value}."
+            f" Remove the configuration ('pg_dropcluster {layout.version} {layout.cluster}') if a"
+            " new cluster shall begin here",
+            result=False,
+        )
+    changes = {"configuration": {"old": None, "new": layout.config_directory}}
+    if create:
+        changes["data_directory"] = {"old": seen.data.content.value, "new": layout.data_directory}
+    if __opts__["test"]:
+        reason = create.reason if create else "it has no configuration yet"
+        return _result(name, f"would make {what}: {reason}", changes)
+    if not create and seen.data.content is not Content.POSTGRES:
+        raise CommandFailed(f"{layout.data_directory} holds no data to configure a server for")
+    act.create_cluster(spec, layout)
+    return _result(name, f"made {what}", changes)
+
+
+@reported
+def hba_present(name, content):
+    """
+    Have a block of lines at the head of ``pg_hba.conf``; the file's other lines stay.
+
+    name
+        Path of the file.
+    content
+        The lines (str).
+
+    .. code-block:: yaml
+
+        /etc/postgresql/15/main/pg_hba.conf:
+          repmgr_pg.hba_present:
+            - content: host repmgr repmgr 192.168.1.0/24 scram-sha-256
+    """
+    if not Path(name).exists():
+        changes = {name: {"old": None, "new": content}}
+        if __opts__["test"]:
+            return _result(name, "would be made with the server's configuration", changes)
+        raise CommandFailed(f"{name} does not exist; the server is not configured yet")
+    done = __states__["file.blockreplace"](
+        name,
+        marker_start="# repmgr, written by Salt: begin",
+        marker_end="# repmgr, written by Salt: end",
+        content=content,
+        prepend_if_not_found=True,
+        backup=False,
+        append_newline=True,
+    )
+    return done
+
+
+@reported
+def running(name, restart=None):
+    """
+    Have the server running, with its configuration in force.
+
+    Starts it only if the plan of this node says so: a former primary stays down while
+    there is another one. A changed file is reloaded. What needs a restart is named in the
+    comment; the restart is done only where it disturbs nobody, before the node is
+    registered for the first time, or if asked for.
+
+    name
+        Name of the unit.
+    restart
+        True restarts the server where a setting waits for it, False never does, None
+        (default) only on a node that is not registered yet.
+
+    .. code-block:: yaml
+
+        postgresql@15-main:
+          repmgr_pg.running: []
+    """
+    subject = spec, node, layout = _subject()
+    seen = observe.observe(*subject)
+    plan = planning.decide(spec, node, seen, wanted.run_of(__pillar__, __opts__.get("test")))
+    if plan.refusal:
+        raise Refused(plan.refusal)
+    if not seen.running:
+        return _start(name, subject, plan)
+    with observe.local_connection(spec, layout, dbname="postgres") as connection:
+        pending = serverconf.pending(connection)
+        if restart is None:
+            restart = seen.server.record(node.id) is None
+        changes = {}
+        if pending.stale_files:
+            changes["configuration"] = {"old": "older than its files", "new": "reloaded"}
+            if __opts__["test"]:
+                return _result(name, f"would be reloaded for {pending.stale_files}", changes)
+            pending = serverconf.reload(connection)
+    if pending.errors:
+        raise CommandFailed(
+            f"the configuration has errors, the old one stays in force: {pending.errors}"
+        )
+    if pending.restart and restart:
+        changes["server"] = {"old": f"needs a restart for {pending.restart}", "new": "restarted"}
+        if __opts__["test"]:
+            return _result(name, f"would be restarted for {pending.restart}", changes)
+        act.start(spec, layout, verb="restart")
+        return _result(name, f"restarted for {pending.restart}", changes)
+    note = f"; a restart is needed for {pending.restart}" if pending.restart else ""
+    return _result(name, f"running{note}", changes)
+
+
+def _start(name, subject, plan):
+    spec, _, layout = subject
+    changes = {"server": {"old": "down", "new": "running"}}
+    action = plan.action(Step.START)
+    if action is None:
+        raise Refused("the server is down, and the plan of this node does not start it")
+    if __opts__["test"]:
+        return _result(name, f"would be started: {action.reason}", changes)
+    act.start(spec, layout)
+    with observe.local_connection(spec, layout, dbname="postgres") as connection:
+        errors = serverconf.pending(connection).errors
+    if errors:
+        raise CommandFailed(f"started, but its configuration has errors: {errors}")
+    return _result(name, f"started: {action.reason}", changes)
+
+
+def mod_watch(name, sfun=None, **_kwargs):
+    """
+    Announce the reload that a changed file will bring (``running`` only).
+
+    In a real run ``running`` has seen the changed file itself, so this is reached in test
+    mode, where the file has not changed yet.
+    """
+    changes = {"configuration": {"old": "as running", "new": "reloaded"}}
+    if sfun == "running" and __opts__["test"]:
+        return _result(name, "would be reloaded for its changed configuration", changes)
+    return _result(name, "its configuration is in force")

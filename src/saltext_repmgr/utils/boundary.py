@@ -1,0 +1,44 @@
+"""The boundary to Salt: where this extension's errors become Salt's.
+
+Both decorators keep name, signature and docstring of what they wrap, so Salt's argument
+handling and ``sys.doc`` see the function itself.
+"""
+
+import functools
+
+from salt.exceptions import CommandExecutionError
+from salt.exceptions import SaltInvocationError
+
+from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.errors import UsageError
+
+
+def translated(function):
+    """Let an execution or runner function raise Salt's two errors instead of ours."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except UsageError as err:
+            raise SaltInvocationError(str(err)) from err
+        except RepmgrError as err:
+            raise CommandExecutionError(str(err)) from err
+
+    return wrapper
+
+
+def reported(function):
+    """Let a state function return its errors as a failed result with a readable comment.
+
+    The name of the state must be the function's first argument.
+    """
+
+    @functools.wraps(function)
+    def wrapper(name, *args, **kwargs):
+        try:
+            return function(name, *args, **kwargs)
+        except (RepmgrError, CommandExecutionError, SaltInvocationError) as err:
+            return {"name": name, "result": False, "changes": {}, "comment": str(err)}
+
+    return wrapper

@@ -1,0 +1,265 @@
+"""Rules of pg_hba.conf: read, write, compare with what the server reports."""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from saltext_repmgr.utils import errors
+from saltext_repmgr.utils.spec import DATABASE_NAME
+from saltext_repmgr.utils.spec import ROLE_NAME
+
+_BLANKS = " \t\r\f\v"
+_NEEDS_QUOTES = set('#,"') | set(_BLANKS)
+ADDRESS_KEYWORDS = ("all", "samehost", "samenet")
+# What the server adds to a rule by itself; it shows these as if they had been written.
+_IMPLIED_OPTIONS = {"cert": {"clientcert=verify-full"}, "gss": {"include_realm=true"}}
+
+
+class Token(NamedTuple):
+    """One word; quoting takes away the special meaning of ``all``, ``+group`` and the like."""
+
+    text: str
+    quoted: bool = False
+
+    def __str__(self):
+        if not self.quoted and self.text and not _NEEDS_QUOTES & set(self.text):
+            return self.text
+        escaped = self.text.replace('"', '""')
+        return f'"{escaped}"'
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of pg_hba.conf.
+
+    address
+        ``None`` for ``local``; else a network in CIDR form, a host name, a ``.suffix``,
+        or one of :data:`ADDRESS_KEYWORDS`.
+    options
+        ``name=value`` strings in the order of the line.
+    """
+
+    type: str
+    databases: tuple[Token, ...]
+    users: tuple[Token, ...]
+    address: str | None
+    method: str
+    options: tuple[str, ...] = ()
+
+    def __str__(self):
+        fields = [
+            self.type,
+            ",".join(map(str, self.databases)),
+            ",".join(map(str, self.users)),
+            self.address,
+            self.method,
+            *(str(Token(option)) for option in self.options),
+        ]
+        return " ".join(field for field in fields if field is not None)
+
+
+def tokenise(line):
+    """Split a line into fields, each a tuple of :class:`Token`, the way the server does.
+
+    A comma, with or without blanks around it, continues a field; ``#`` outside of quotes
+    begins a comment; ``""`` inside of quotes is a quote. Raises
+    :class:`~saltext_repmgr.utils.errors.ParseError` where a quote is not closed.
+    """
+    fields = []
+    position = 0
+    continued = False
+    while True:
+        position, token, comma = _next_token(line, position)
+        if token is None:
+            return tuple(tuple(tokens) for tokens in fields)
+        if continued:
+            fields[-1].append(token)
+        else:
+            fields.append([token])
+        continued = comma
+
+
+def _next_token(line, position):
+    end = len(line)
+    while position < end and (line[position] in _BLANKS or line[position] == ","):
+        position += 1
+    if position == end or line[position] == "#":
+        return end, None, False
+    text = []
+    in_quotes = was_quote = False
+    begins_quoted = line[position] == '"'
+    while position < end:
+        char = line[position]
+        if not in_quotes and (char in _BLANKS or char == ","):
+            break
+        if not in_quotes and char == "#":
+            position = end
+            break
+        if char != '"' or was_quote:
+            text.append(char)
+        was_quote = in_quotes and char == '"' and not was_quote
+        if char == '"':
+            in_quotes = not in_quotes
+        position += 1
+    if in_quotes:
+        raise errors.ParseError("a double quote is not closed")
+    comma = position < end and line[position] == ","
+    return position, Token("".join(text), begins_quoted), comma
+
+
+def network(address, netmask=None):
+    """The CIDR form of an IP address and its mask; host bits are cut as the server does.
+
+    address
+        With prefix length, or without one: then it is that of ``netmask``, or a single host.
+
+    Raises ``ValueError`` where they are not an address and its mask.
+    """
+    host, slash, prefix = address.partition("/")
+    if slash and not prefix.isdigit():
+        raise ValueError(f"{prefix!r} is no prefix length")
+    if netmask is not None:
+        address = f"{host}/{_prefix(ipaddress.ip_address(host), netmask)}"
+    return str(ipaddress.ip_network(address, strict=False))
+
+
+def _prefix(address, netmask):
+    # ipaddress takes no IPv6 masks, and inverted ones of IPv4, which the server does not.
+    mask = ipaddress.ip_address(netmask)
+    bits = f"{int(mask):0{mask.max_prefixlen}b}"
+    if mask.version != address.version or "01" in bits:
+        raise ValueError(f"{netmask!r} is no netmask for {address}")
+    return bits.count("1")
+
+
+def parse_line(line):
+    """The :class:`Rule` of a line, or ``None`` for a comment or an empty line.
+
+    Only the form is checked here, not whether type and method exist. Raises
+    :class:`~saltext_repmgr.utils.errors.ParseError`.
+    """
+    fields = list(tokenise(line))
+    if not fields:
+        return None
+    rule_type = _single(fields.pop(0), "type").lower()
+    needed = 3 if rule_type == "local" else 4
+    if len(fields) < needed:
+        names = ("database", "user", *(() if needed == 3 else ("address",)), "method")
+        raise errors.ParseError(f"has no {names[len(fields)]}")
+    databases, users = fields.pop(0), fields.pop(0)
+    address = None
+    if rule_type != "local":
+        address = _line_address(fields)
+        if not fields:
+            raise errors.ParseError("has no method")
+    method = _single(fields.pop(0), "method")
+    options = tuple(token.text for field in fields for token in field)
+    for option in options:
+        if "=" not in option:
+            raise errors.ParseError(
+                "has something after the method that is not an option of the form name=value"
+            )
+    return Rule(rule_type, databases, users, address, method, options)
+
+
+def _single(field, what):
+    if len(field) != 1:
+        raise errors.ParseError(f"has several values for {what}")
+    return field[0].text
+
+
+def _line_address(fields):
+    text = _single(fields.pop(0), "address")
+    if text in ADDRESS_KEYWORDS:
+        return text
+    try:
+        if "/" in text:
+            return network(text)
+        ipaddress.ip_address(text)
+    except ValueError:
+        if "/" in text:
+            raise errors.ParseError(f"{text!r} is not a network in CIDR form") from None
+        return text
+    if not fields:
+        raise errors.ParseError(f"address {text!r} has no prefix length, write {network(text)!r}")
+    mask = _single(fields.pop(0), "netmask")
+    try:
+        return network(text, mask)
+    except ValueError:
+        raise errors.ParseError(
+            f"address {text!r} is followed by {mask!r}, which is no netmask,"
+            f" write {network(text)!r}"
+        ) from None
+
+
+def from_row(row):
+    """The :class:`Rule` of one row of the view ``pg_hba_file_rules``.
+
+    row
+        Mapping with the columns ``type``, ``database``, ``user_name`` (lists),
+        ``address``, ``netmask``, ``auth_method``, ``options`` and, if asked for, ``error``.
+
+    The view does not say what was quoted, so no token is. Raises
+    :class:`~saltext_repmgr.utils.errors.ParseError` for a line the server refused.
+    """
+    if row.get("error"):
+        raise errors.ParseError(f"the server refused the line: {row['error']}")
+    address = row["address"]
+    if row["netmask"]:
+        try:
+            address = network(address, row["netmask"])
+        except ValueError:
+            # The server also takes masks that no prefix length can say.
+            address = f"{address} {row['netmask']}"
+    return Rule(
+        row["type"],
+        tuple(Token(text) for text in row["database"]),
+        tuple(Token(text) for text in row["user_name"]),
+        address,
+        row["auth_method"],
+        tuple(row["options"] or ()),
+    )
+
+
+def equivalent(one, other):
+    """Whether two rules mean the same to the server, as far as its view can tell."""
+    return _canonical(one) == _canonical(other)
+
+
+def _canonical(rule):
+    method = "peer" if (rule.type, rule.method) == ("local", "ident") else rule.method
+    options = {_canonical_option(option) for option in rule.options} - {None}
+    if not any(option.startswith("include_realm=") for option in rule.options):
+        options |= _IMPLIED_OPTIONS.get(method, set())
+    return (
+        rule.type,
+        tuple(token.text for token in rule.databases),
+        tuple(token.text for token in rule.users),
+        rule.address and rule.address.lower(),
+        method,
+        options,
+    )
+
+
+def _canonical_option(option):
+    name, _, value = option.partition("=")
+    if name == "include_realm":
+        # The view leaves it out where it is off.
+        return "include_realm=true" if value in ("1", "true") else None
+    return option
+
+
+def cluster_rules(spec):
+    """The rules of a cluster in their order: what repmgr needs, then those of the pillar."""
+    own = []
+    for subnet in spec.subnets:
+        for database in (DATABASE_NAME, "replication"):
+            own.append(
+                Rule("host", (Token(database),), (Token(ROLE_NAME),), str(subnet), "scram-sha-256")
+            )
+    return (*own, *spec.postgres.hba)
+
+
+def block(rules):
+    """The lines of the given rules as text that ends with a newline."""
+    return "".join(f"{rule}\n" for rule in rules)

@@ -1,0 +1,67 @@
+"""The master's side: find a cluster's pillar and ask its minions."""
+
+import salt.pillar
+import salt.utils.minions
+
+from saltext_repmgr.utils import wanted
+from saltext_repmgr.utils.errors import PillarError
+
+# A node answers in well under a second; with dead members it waits for them once, two
+# seconds. A minion that is silent for the sum of both is taken for dead.
+ASK_TIMEOUT = 6
+PROBE_TIMEOUT = 3
+
+
+def find_spec(opts, values, cluster=None):
+    """Return the :class:`~saltext_repmgr.utils.spec.ClusterSpec` an orchestration works on.
+
+    opts
+        The master's configuration.
+    values
+        Pillar of the orchestration.
+    cluster
+        Name of the cluster, where the master knows several; then, unless it is the one in
+        ``values``, it is looked for in the pillars of the minions.
+    """
+    own = values.get(wanted.PILLAR_KEY) if values else None
+    if cluster is None or (isinstance(own, dict) and own.get("cluster") == cluster):
+        return wanted.read(values or {})
+    found = salt.utils.minions.CkMinions(opts).check_minions(
+        f"{wanted.PILLAR_KEY}:cluster:{cluster}", tgt_type="pillar"
+    )["minions"]
+    if not found:
+        raise PillarError(
+            [
+                (
+                    "repmgr.cluster",
+                    f"no minion's pillar says {cluster!r}; if it is new, run"
+                    " \"salt '*' saltutil.refresh_pillar\" once so that the master learns of it",
+                )
+            ]
+        )
+    return wanted.read(minion_pillar(opts, sorted(found)[0]))
+
+
+def minion_pillar(opts, minion_id):
+    """Compile a minion's pillar on the master, as ``salt-run pillar.show_pillar`` does."""
+    _, grains, _ = salt.utils.minions.get_minion_data(minion_id, opts)
+    pillar = salt.pillar.Pillar(opts, grains or {"id": minion_id}, minion_id, opts.get("saltenv"))
+    return pillar.compile_pillar()
+
+
+def ask(cmd, names, function="repmgr_node.report"):
+    """Ask minions all at once and return ``{minion id: what it returned}``.
+
+    cmd
+        Salt's ``saltutil.cmd``.
+    names
+        Minion ids.
+    """
+    replies = cmd(
+        list(names),
+        function,
+        tgt_type="list",
+        timeout=ASK_TIMEOUT,
+        gather_job_timeout=PROBE_TIMEOUT,
+    )
+    return {name: reply["ret"] for name, reply in replies.items() if "ret" in reply}

@@ -1,0 +1,75 @@
+"""The settings of the PostgreSQL servers and the file they are written to."""
+
+from saltext_repmgr.utils import quoting
+
+HEADER = "# Managed by Salt (saltext-repmgr); change repmgr:postgres:settings in pillar instead.\n"
+LIBRARY = "repmgr"
+CAPACITY_SETTINGS = ("max_wal_senders", "max_replication_slots")
+
+
+def minimum_capacity(members):
+    """WAL senders or slots that suffice: one for each other member, two for a clone."""
+    return max(members - 1, 0) + 2
+
+
+def default_capacity(members):
+    """WAL senders or slots to configure; room for members that are added later."""
+    return max(10, members + 4)
+
+
+def split_list(value):
+    """The names in a list setting, given as a sequence or as a comma separated string."""
+    items = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    stripped = (str(item).strip().strip('"') for item in items)
+    return [item for item in stripped if item]
+
+
+def server_settings(spec, node, layout):
+    """Every setting to write on a node: what repmgr needs, then what the pillar says.
+
+    spec, node, layout
+        As in :mod:`saltext_repmgr.utils.spec`. All members get the same settings, as
+        each may become the primary, and a standby refuses to run with lower limits
+        than those of its primary.
+
+    Returns a mapping of setting to bool, int, float, str or a tuple of str.
+    """
+    del node, layout
+    capacity = default_capacity(len(spec.members))
+    settings = {
+        "listen_addresses": "*",
+        "wal_level": "replica",
+        "hot_standby": True,
+        "max_wal_senders": capacity,
+        "max_replication_slots": capacity,
+        "wal_log_hints": True,
+        "password_encryption": "scram-sha-256",
+        **spec.postgres.settings,
+        "port": spec.postgres.port,
+    }
+    # Some libraries insist on being the first one, repmgr does not.
+    libraries = split_list(settings.get("shared_preload_libraries", ()))
+    if LIBRARY not in libraries:
+        libraries.append(LIBRARY)
+    settings["shared_preload_libraries"] = ",".join(libraries)
+    return settings
+
+
+def format_value(value):
+    """A value as postgresql.conf takes it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        value = ",".join(map(str, value))
+    return quoting.config_string(value)
+
+
+def render(settings):
+    """The text of a configuration file with these settings, sorted by name.
+
+    Raises :class:`~saltext_repmgr.utils.errors.UsageError` for a value on several lines.
+    """
+    lines = (f"{name} = {format_value(value)}\n" for name, value in sorted(settings.items()))
+    return HEADER + "".join(lines)

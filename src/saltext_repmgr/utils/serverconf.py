@@ -1,0 +1,75 @@
+"""Whether a running server's configuration is the one in its files."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from saltext_repmgr.utils import db
+
+_FILES = """
+SELECT extract(epoch FROM pg_conf_load_time())::float8 AS loaded,
+       current_setting('config_file') AS config, current_setting('hba_file') AS hba,
+       current_setting('ident_file') AS ident,
+       current_setting('data_directory') || '/postgresql.auto.conf' AS auto
+"""
+_INCLUDED = "SELECT DISTINCT sourcefile FROM pg_file_settings"
+# pg_file_settings marks what a running server cannot take over as an error too; those
+# are told apart by having no other error than that.
+_ERRORS = """
+SELECT sourcefile AS file, sourceline AS line, name || ': ' || error AS error
+  FROM pg_file_settings
+ WHERE error IS NOT NULL AND error <> 'setting could not be applied'
+ UNION ALL
+SELECT current_setting('hba_file'), line_number, error
+  FROM pg_hba_file_rules WHERE error IS NOT NULL
+"""
+_RESTART = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"
+_RELOAD_TIMEOUT = 10
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What stands between the files and the running server; empty strings mean nothing.
+
+    stale_files
+        Files that changed after the server read them.
+    errors
+        What the server cannot read in them, with file and line.
+    restart
+        Settings that wait for a restart.
+    """
+
+    stale_files: str
+    errors: str
+    restart: str
+
+
+def pending(connection):
+    """Return the :class:`Pending` of the server at the other end of a superuser connection
+    on this host."""
+    files = db.row(connection, _FILES)
+    loaded = files.pop("loaded")
+    paths = set(files.values()) | {r["sourcefile"] for r in db.rows(connection, _INCLUDED)}
+    stale = sorted(path for path in paths if path and _changed_after(path, loaded))
+    errors = [f"{r['file']} line {r['line']}: {r['error']}" for r in db.rows(connection, _ERRORS)]
+    restart = [r["name"] for r in db.rows(connection, _RESTART)]
+    return Pending(", ".join(stale), "; ".join(errors), ", ".join(restart))
+
+
+def _changed_after(path, moment):
+    try:
+        return Path(path).stat().st_mtime > moment
+    except FileNotFoundError:
+        return False
+
+
+def reload(connection):
+    """Have the server read its files again, and return its :class:`Pending` afterwards."""
+    before = db.row(connection, "SELECT pg_conf_load_time() AS at")["at"]
+    db.run(connection, "SELECT pg_reload_conf()")
+    deadline = time.monotonic() + _RELOAD_TIMEOUT
+    while db.row(connection, "SELECT pg_conf_load_time() AS at")["at"] == before:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    return pending(connection)

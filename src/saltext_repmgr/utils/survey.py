@@ -1,0 +1,179 @@
+"""What all nodes said, taken together: may an orchestration begin, in which order does it
+go, and is the cluster healthy. Pure; the asking is done by the callers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+
+from saltext_repmgr.utils import facts
+from saltext_repmgr.utils import plan
+from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.spec import ClusterSpec
+
+NOT_INSTALLED = "is not available"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What an orchestration goes by.
+
+    problems
+        Mistakes that must be mended before any host is touched.
+    missing
+        Nodes that cannot take part, each with the reason; the others go on without them.
+    waves
+        Names of the data nodes in the order in which they can be worked on; those of one
+        wave need nothing from each other.
+    """
+
+    cluster: str
+    problems: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    primary: str | None = None
+    new: bool = False
+    reason: str = ""
+    waves: tuple[tuple[str, ...], ...] = ()
+    witnesses: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+
+def read_reports(spec: ClusterSpec, replies: Mapping[str, object]):
+    """Sort what the minions returned for ``repmgr_node.report``.
+
+    replies
+        Minion id to what it returned; a minion that did not answer is not in it.
+
+    Returns ``(observations, reports, problems, missing)``.
+    """
+    observations, reports, problems, missing = {}, {}, [], {}
+    for node in spec.members:
+        reply = replies.get(node.name)
+        if reply is None:
+            missing[node.name] = (
+                "its minion does not answer ('salt-key -L', 'salt-run manage.status')"
+            )
+        elif not isinstance(reply, Mapping):
+            text = " ".join(str(reply).split())[:300]
+            if NOT_INSTALLED in text:
+                text = "this extension is not installed in its minion ('salt-pip install saltext.repmgr')"
+            missing[node.name] = text
+        elif reply.get("problems"):
+            problems += [f"{node.name}: {p}" for p in reply["problems"]]
+        else:
+            reports[node.name] = reply
+            observations[node.name] = facts.from_dict(Observation, reply["observation"])
+    return observations, reports, problems, missing
+
+
+def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
+    """Return what an orchestration has to go by, given what the minions said."""
+    observations, reports, problems, missing = read_reports(spec, replies)
+    problems += _disagreements(spec, reports)
+    if not observations and not problems:
+        problems = [f"{name}: {why}" for name, why in missing.items()]
+    if problems:
+        return Survey(spec.cluster, problems=tuple(problems), missing=missing)
+    choice = plan.choose_primary(spec, observations)
+    if choice.problem:
+        return Survey(spec.cluster, problems=(choice.problem,), missing=missing)
+    here = set(observations)
+    waves = [[n for n in wave if n in here] for wave in order(spec, choice.primary)]
+    return Survey(
+        cluster=spec.cluster,
+        missing=missing,
+        primary=choice.primary,
+        new=choice.new,
+        reason=choice.reason,
+        waves=tuple(tuple(wave) for wave in waves if wave),
+        witnesses=tuple(n.name for n in spec.members if n.is_witness and n.name in here),
+        nodes=tuple(n.name for n in spec.members if n.name in here),
+    )
+
+
+def _disagreements(spec, reports):
+    problems = []
+    for name, report in reports.items():
+        if report["cluster"] != spec.cluster:
+            problems.append(
+                f"repmgr.cluster: {name} gets {report['cluster']!r} from its pillar, the"
+                f" orchestration {spec.cluster!r}; give all of them the same pillar"
+            )
+        for other, address in report["resolution"].items():
+            if not address:
+                problems.append(
+                    f"repmgr.nodes.{other}.host: {name} cannot resolve"
+                    f" {spec.nodes[other].host!r}; correct it, or set 'manage_hosts: true' and an"
+                    " address for it"
+                )
+    versions = {name: report["version"] for name, report in reports.items()}
+    if len(set(versions.values())) > 1:
+        listed = ", ".join(f"{name}: {version}" for name, version in versions.items())
+        problems.append(
+            f"repmgr.postgres.version: the nodes would run different major versions ({listed});"
+            " set it"
+        )
+    return problems
+
+
+def order(spec: ClusterSpec, primary):
+    """Return the data nodes in waves: the primary, its standbys, theirs, and so on."""
+    waves = [[primary]]
+    rest = [n for n in spec.data_nodes if n.name != primary]
+    while rest:
+        # An upstream that is no standby any more, or gone, holds nobody up.
+        names = {n.name for n in rest}
+        wave = [n for n in rest if n.upstream not in names]
+        waves.append([n.name for n in wave])
+        rest = [n for n in rest if n not in wave]
+    return waves
+
+
+def ailments(spec: ClusterSpec, replies: Mapping[str, object]):
+    """Return what is wrong with the cluster, one readable line per node; nothing if healthy."""
+    observations, _, problems, missing = read_reports(spec, replies)
+    lines = list(problems) + [f"{name}: {why}" for name, why in missing.items()]
+    choice = plan.choose_primary(spec, observations)
+    if choice.problem and not missing:
+        lines.append(choice.problem)
+    primary = _server(observations, choice.primary)
+    for node in spec.members:
+        if node.name in observations:
+            lines += _node_ailments(spec, node, observations[node.name], choice.primary, primary)
+    return lines
+
+
+def _server(observations, name):
+    for seen in observations.values():
+        server = plan.visible(seen).get(name)
+        if server is not None:
+            return server
+    return None
+
+
+def _node_ailments(spec, node, seen, primary_name, primary):
+    decided = plan.decide(spec, node, seen)
+    if decided.refusal:
+        return [f"{node.name}: {decided.refusal}"]
+    if decided.actions:
+        steps = ", ".join(f"{a.step.value} ({a.reason})" for a in decided.actions)
+        return [f"{node.name}: still to do: {steps}"]
+    lines = []
+    if not node.is_witness and node.name != primary_name and primary is not None:
+        lines += _stream_ailments(spec, node, seen, primary)
+    if not seen.repmgrd.attached:
+        lines.append(f"{node.name}: repmgrd does not run (unit: {seen.repmgrd.unit})")
+    elif seen.repmgrd.paused:
+        lines.append(f"{node.name}: repmgrd is paused ('salt {node.name} repmgr.service_unpause')")
+    return lines
+
+
+def _stream_ailments(spec, node, seen, primary):
+    server = seen.server
+    if server.receiver != "streaming":
+        return [f"{node.name}: does not stream (WAL receiver: {server.receiver or 'none'})"]
+    if plan.upstream_of(spec, server) is None:
+        return [f"{node.name}: streams from {server.upstream_host}, which is no node of the pillar"]
+    if server.timeline != primary.timeline:
+        return [f"{node.name}: on timeline {server.timeline}, the primary is on {primary.timeline}"]
+    return []

@@ -1,0 +1,76 @@
+# The whole cluster: salt-run state.orchestrate repmgr.cluster
+#
+# Salt renders this file before its first step, so the check of the pillar and of the
+# minions is done here, while it renders: it is the same in a dry run, it knows which
+# minions are there, and nothing has been touched when it finds a mistake. Which node is
+# the primary is looked at again by every node when its turn comes.
+#
+# Steps do not require each other: a node that fails must not keep the others from their
+# work. What they need of each other they observe.
+{%- set check = salt['repmgr_cluster.preflight'](pillar.get('cluster')) %}
+{%- set run = {'repmgr_run': {'primary': check.primary, 'new': check.new}} %}
+
+{%- if check.problems %}
+
+preflight:
+  test.configurable_test_state:
+    - changes: False
+    - result: False
+    - comment: {{ check.problems | join('\n') | tojson }}
+
+{%- else %}
+
+preflight:
+  test.configurable_test_state:
+    - changes: False
+    - result: True
+    - comment: {{ (check.reason ~ '; order: ' ~ check.waves | tojson) | tojson }}
+
+prepare:
+  salt.state:
+    - tgt: {{ check.nodes | tojson }}
+    - tgt_type: list
+    - sls: repmgr.prepare
+    # A scheduled highstate on the minion must not fail the step.
+    - queue: True
+    # Packages may have to be fetched. The minion is probed when this is over, and is
+    # waited for as long as it says that it still works.
+    - timeout: 60
+
+{%- for wave in check.waves %}
+
+{{ 'primary' if loop.first and wave == [check.primary] else 'standbys ' ~ loop.index0 }}:
+  salt.state:
+    - tgt: {{ wave | tojson }}
+    - tgt_type: list
+    - sls: repmgr.server
+    - pillar: {{ run | tojson }}
+    - queue: True
+    # A clone takes as long as it takes; see above.
+    - timeout: 60
+{%- endfor %}
+
+{%- if check.witnesses %}
+
+witness:
+  salt.state:
+    - tgt: {{ check.witnesses | tojson }}
+    - tgt_type: list
+    - sls: repmgr.server
+    - pillar: {{ run | tojson }}
+    - queue: True
+    - timeout: 60
+{%- endif %}
+
+daemons:
+  salt.state:
+    - tgt: {{ check.nodes | tojson }}
+    - tgt_type: list
+    - sls: repmgr.daemon
+    - queue: True
+    - timeout: 60
+
+verify:
+  repmgr_cluster.verified:
+    - cluster: {{ check.cluster | tojson }}
+{%- endif %}

@@ -1,0 +1,48 @@
+# What a node needs whatever its role is: packages, repmgr.conf, the password file, rights.
+{%- set node = salt['repmgr_node.wanted']() %}
+{%- if node.problems %}
+{%- include 'repmgr/refused.jinja' %}
+{%- else %}
+
+{%- for address, names in node.hosts.items() %}
+{{ address }} in /etc/hosts:
+  host.present:
+    - ip: {{ address }}
+    - names: {{ names | tojson }}
+{%- endfor %}
+
+# The package would make and start a cluster of its own choice on the port we need.
+/etc/postgresql-common/createcluster.d/repmgr.conf:
+  file.managed:
+    - contents: |
+        # Written by Salt (saltext-repmgr), which makes the cluster itself.
+        create_main_cluster = false
+    - makedirs: True
+
+packages of {{ node.node }}:
+  pkg.installed:
+    - pkgs: {{ node.packages | tojson }}
+    - require:
+      - file: /etc/postgresql-common/createcluster.d/repmgr.conf
+
+{{ node.repmgr_conf }}:
+  file.managed:
+    - contents: {{ node.repmgr_conf_text | tojson }}
+    - mode: '0644'
+    - require:
+      - pkg: packages of {{ node.node }}
+
+{{ node.passfile }}:
+  repmgr.passfile:
+    - require:
+      - pkg: packages of {{ node.node }}
+
+# repmgr stops and starts the server on its own during a failover or a rejoin.
+/etc/sudoers.d/repmgr:
+  file.managed:
+    - contents: {{ node.sudoers_text | tojson }}
+    - mode: '0440'
+    - check_cmd: /usr/sbin/visudo -cf
+    - require:
+      - pkg: packages of {{ node.node }}
+{%- endif %}

@@ -1,0 +1,67 @@
+# The data and the server of this node, in the role that the live cluster gives it.
+{%- set node = salt['repmgr_node.wanted']() %}
+{%- if node.problems %}
+{%- include 'repmgr/refused.jinja' %}
+{%- else %}
+{%- set plan = salt['repmgr_node.plan']() %}
+
+# Fails, and says why and what to do, where this node must not be touched.
+role of {{ node.node }}:
+  repmgr.assessed
+
+{%- if plan.role %}
+{%- if plan.role == 'standby' %}
+
+data of {{ node.node }}:
+  repmgr.standby_cloned:
+    - require:
+      - repmgr: role of {{ node.node }}
+{%- endif %}
+
+cluster of {{ node.node }}:
+  repmgr_pg.cluster_present:
+    - require:
+      - repmgr: role of {{ node.node }}
+{%- if plan.role == 'standby' %}
+      - repmgr: data of {{ node.node }}
+{%- endif %}
+
+{{ node.settings_file }}:
+  file.managed:
+    - contents: {{ node.settings_text | tojson }}
+    - mode: '0644'
+    # The server itself reads the settings before they count: a wrong one would keep it
+    # from starting the next time.
+    - check_cmd: {{ ('sh -c \'exec ' ~ node.bindir ~ '/postgres -C port -D ' ~ node.data_directory ~ ' -c config_file="$1"\' check') | tojson }}
+    - require:
+      - repmgr_pg: cluster of {{ node.node }}
+
+{{ node.hba_file }}:
+  repmgr_pg.hba_present:
+    - content: {{ node.hba_text | tojson }}
+    - require:
+      - repmgr_pg: cluster of {{ node.node }}
+
+{{ node.service }}:
+  repmgr_pg.running:
+    - watch:
+      - file: {{ node.settings_file }}
+      - repmgr_pg: {{ node.hba_file }}
+
+{%- if plan.role != 'standby' %}
+
+metadata of {{ node.node }}:
+  repmgr.metadata_present:
+    - require:
+      - repmgr_pg: {{ node.service }}
+{%- endif %}
+
+registration of {{ node.node }}:
+  repmgr.{{ plan.role }}_registered:
+    - require:
+      - repmgr_pg: {{ node.service }}
+{%- if plan.role != 'standby' %}
+      - repmgr: metadata of {{ node.node }}
+{%- endif %}
+{%- endif %}
+{%- endif %}
