@@ -75,8 +75,8 @@ def _rule(problems, key, item):
 
 def _from_line(problems, key, line):
     # A line may hold an LDAP or RADIUS secret: only its faulty part is ever shown.
-    if "\n" in line.strip():
-        problems.add(key, "has several lines; write one rule an item")
+    if not validate.is_one_line(line.strip()):
+        problems.add(key, "has several lines or a control character; write one rule an item")
         return None
     try:
         rule = hba.parse_line(line.strip())
@@ -127,7 +127,7 @@ def _from_mapping(problems, key, item):
 def _names(problems, key, value):
     tokens = []
     for text in value if isinstance(value, (list, tuple)) else [value]:
-        if not isinstance(text, str) or not text or any(c in text for c in "\n\r\0"):
+        if not isinstance(text, str) or not text or not validate.is_one_line(text):
             problems.add(
                 key,
                 f"holds {validate.show(text)}; write a name or a list of names on one line each",
@@ -171,14 +171,27 @@ def _options(problems, key, value):
     if value is None:
         return ()
     if isinstance(value, Mapping):
-        value = [f"{name}={text}" for name, text in value.items()]
-    if not isinstance(value, (list, tuple)) or not all(
-        isinstance(option, str) and "=" in option.strip("=") and "\n" not in option
-        for option in value
-    ):
+        pairs = list(value.items())
+    elif isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+        pairs = [
+            (name, text if equals else None)
+            for name, equals, text in (v.partition("=") for v in value)
+        ]
+    else:
         problems.add(key, "is neither a mapping of option to value nor a list of 'name=value'")
         return ()
-    return tuple(value)
+    # A value may be an LDAP or RADIUS secret: only the option's name is ever shown.
+    for name, text in pairs:
+        if not isinstance(name, str) or not name.isidentifier():
+            problems.add(key, "has an option without a name; write 'name: value'")
+        elif not (
+            isinstance(text, str) and text and validate.is_one_line(text) or validate.is_int(text)
+        ):
+            problems.add(
+                f"{key}",
+                f"has no usable value for {name}; write a string on one line or a number, as name=value or name: value",
+            )
+    return tuple(f"{name}={text}" for name, text in pairs)
 
 
 def _check(problems, keys, rule):

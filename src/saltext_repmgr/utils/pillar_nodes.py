@@ -80,6 +80,8 @@ def _node(problems, key, name, entry, manage_hosts):
     if not isinstance(entry, Mapping):
         problems.add(key, f"is {validate.kind(entry)}; write a mapping, for example '{{id: 1}}'")
         return None
+    if not isinstance(name, str):
+        return None
     validate.unknown_keys(problems, key, entry, KEYS, _SYNONYMS)
     role = validate.choice(
         problems, f"{key}.role", entry.get("role", "standby"), _ROLES, ROLE_SYNONYMS

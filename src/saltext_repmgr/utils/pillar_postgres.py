@@ -137,7 +137,10 @@ def _is_value(problems, key, value):
     elif not isinstance(value, (bool, int, float, str)):
         problems.add(key, f"is {validate.kind(value)}; write a string, a number or a boolean")
     elif not _is_plain(value):
-        problems.add(key, "is not finite, or contains a line break or a NUL; write it on one line")
+        problems.add(
+            key,
+            "is not finite, or contains a line break or a control character; write a plain value",
+        )
     else:
         return True
     return False
@@ -146,7 +149,7 @@ def _is_value(problems, key, value):
 def _is_plain(value):
     if isinstance(value, float):
         return math.isfinite(value)
-    return not isinstance(value, str) or not re.search(r"[\n\r\0]", value)
+    return not isinstance(value, str) or validate.is_one_line(value)
 
 
 def _is_on(value):

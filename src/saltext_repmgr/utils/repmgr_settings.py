@@ -22,7 +22,6 @@ _SYNONYMS = {
     "retry_promote_interval_secs": "promote_check_interval",
 }
 _DELAY = re.compile(r"\d+(ms|s|min|h|d)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # (greater, smaller, whether they may be equal): repmgr itself refuses anything else.
 _ORDERED = (
@@ -81,7 +80,7 @@ def _str(problems, key, value, _):
         value = str(value)
     if not isinstance(value, str):
         problems.add(key, f"is {validate.kind(value)}; write a string, in quotes")
-    elif _CONTROL.search(value):
+    elif not validate.is_one_line(value):
         problems.add(
             key, "contains a line break or another control character; write it on one line"
         )

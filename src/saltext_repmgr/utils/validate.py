@@ -10,6 +10,7 @@ from saltext_repmgr.utils import errors
 MISSING = object()
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MASK = re.compile(r"\*+")
 
 _TYPE_NAMES = {
@@ -59,6 +60,11 @@ def is_int(value):
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_one_line(text):
+    """Whether a string can stand on one line of a file: no line break, no NUL and the like."""
+    return not _CONTROL.search(text)
+
+
 def is_masked(value):
     """Whether the value is what Salt puts in the place of a pillar value it hides."""
     return isinstance(value, str) and bool(_MASK.fullmatch(value))
@@ -73,8 +79,9 @@ def likely(word, known, synonyms=()):
     folded = str(word).lower().replace("-", "_")
     if folded in synonyms:
         return synonyms[folded]
-    match = difflib.get_close_matches(folded, [str(k) for k in known], n=1, cutoff=0.6)
-    return match[0] if match else None
+    spellings = {str(k).lower(): k for k in known}
+    match = difflib.get_close_matches(folded, list(spellings), n=1, cutoff=0.6)
+    return spellings[match[0]] if match else None
 
 
 def unknown_keys(problems, key, mapping, known, synonyms=()):

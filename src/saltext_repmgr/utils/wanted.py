@@ -69,9 +69,14 @@ def read(values):
     return pillar.read(values[PILLAR_KEY])
 
 
+def default_version():
+    """Return the PostgreSQL major version that this host's release brings."""
+    return release.postgres_version(host.release())
+
+
 def layout_of(spec):
     """Return the :class:`~saltext_repmgr.utils.spec.Layout` of this host."""
-    version = spec.postgres.version or release.postgres_version(host.release())
+    version = spec.postgres.version or default_version()
     return Layout(version, spec.postgres.cluster, spec.postgres.data_directory or "")
 
 

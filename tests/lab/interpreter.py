@@ -1,0 +1,78 @@
+"""The Python that Salt runs on in the hosts: a copy of the one that runs the lab.
+
+A copy without its site-packages, so that hosts see exactly an interpreter and its standard
+library, byte-compiled (they mount it read-only), and so that one in ``/usr`` works the same.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .locks import locked
+from .paths import cache_dir
+from .process import run
+
+_LEFT_OUT = shutil.ignore_patterns(
+    "site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "config-*"
+)
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """``files`` on this machine has to be mounted at ``prefix`` in a host."""
+
+    files: Path
+    prefix: Path
+
+    @property
+    def executable(self) -> Path:
+        """The interpreter, as seen where the files are mounted."""
+        return self.prefix / "bin" / _name()
+
+    @property
+    def key(self) -> str:
+        """Names this very interpreter; what is built with it carries it."""
+        return self.files.name
+
+
+def _name() -> str:
+    return f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def interpreter() -> Interpreter:
+    """The interpreter for the hosts, copied on first use."""
+    original = Path(sys.base_prefix)
+    executable = original / "bin" / _name()
+    identity = f"{executable} {executable.stat().st_mtime_ns} {sys.version}"
+    key = f"{_name()}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    files = cache_dir() / "python" / key
+    # A host has a Python of its own in /usr. Elsewhere the prefix stays what it is, because the
+    # executable may find its library only there.
+    prefix = Path("/opt/python") if original == Path("/usr") else original
+    if not files.is_dir():
+        with locked(files.parent / "lock"):
+            if not files.is_dir():
+                _copy(executable, files)
+    return Interpreter(files, prefix)
+
+
+def _copy(executable: Path, final: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=final.parent) as scratch:
+        copy = Path(scratch) / "prefix"
+        (copy / "bin").mkdir(parents=True)
+        shutil.copy2(executable.resolve(), copy / "bin" / _name())
+        (copy / "bin" / "python3").symlink_to(_name())
+        library = copy / "lib" / _name()
+        shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=_LEFT_OUT, symlinks=True)
+        (library / "site-packages").mkdir()
+        for shared in executable.parent.parent.glob("lib/libpython*.so*"):
+            shutil.copy2(shared, copy / "lib", follow_symlinks=False)
+        # Errors are left alone: the standard library holds samples that do not compile.
+        run([sys.executable, "-m", "compileall", "-q", library], check=False, timeout=300)
+        os.chmod(copy, 0o755)
+        copy.rename(final)

@@ -1,0 +1,85 @@
+"""What a bare host of each Debian release is made of."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Release:
+    """A Debian release as the lab uses it.
+
+    ``base`` is what a small server has before anybody thinks of PostgreSQL; ``offered`` is what
+    its package source, which is inside the image, offers on top of that.
+    """
+
+    name: str
+    postgres: int
+    base: tuple[str, ...]
+    offered: tuple[str, ...]
+
+    @property
+    def database(self) -> tuple[str, ...]:
+        """What somebody who prepared the host by hand would have installed."""
+        return (f"postgresql-{self.postgres}", f"postgresql-{self.postgres}-repmgr")
+
+
+_BASE = (
+    "ca-certificates",
+    "dbus",
+    "debian-archive-keyring",
+    "iproute2",
+    "iputils-ping",
+    "less",
+    "libffi8",
+    "libreadline8",
+    "libsqlite3-0",
+    "libssl3",
+    "netbase",
+    "openssh-client",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+    "tzdata",
+)
+
+_OFFERED = (
+    "acl",
+    "cron",
+    "curl",
+    "locales",
+    "logrotate",
+    "lsof",
+    "pgbouncer",
+    "postgresql",
+    "postgresql-contrib",
+    "psmisc",
+    "python3-psycopg2",
+    "python3-venv",
+    "repmgr",
+    "rsync",
+    "strace",
+    # To measure against.
+    "etcd-client",
+    "etcd-server",
+    "patroni",
+    "python3-etcd",
+)
+
+
+def _release(name: str, postgres: int, replaced: dict[str, str] | None = None) -> Release:
+    base = tuple((replaced or {}).get(package, package) for package in _BASE)
+    return Release(
+        name=name,
+        postgres=postgres,
+        base=base,
+        offered=(f"postgresql-{postgres}", f"postgresql-{postgres}-repmgr", *_OFFERED),
+    )
+
+
+RELEASES = {
+    "bookworm": _release("bookworm", 15),
+    "trixie": _release("trixie", 17, {"libssl3": "libssl3t64", "libreadline8": "libreadline8t64"}),
+}

@@ -1,0 +1,151 @@
+"""The Salt of a lab: its commands, its pillar, and waiting for its minions."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from . import pillar
+from .errors import CommandError
+from .errors import CommandTimeout
+from .errors import HostDown
+from .errors import SaltNotAnswering
+from .host import Host
+from .process import wait_until
+from .salt_cli import ASK_AFTER
+from .salt_cli import SaltResult
+from .salt_cli import arguments
+from .salt_cli import run_salt
+
+Target = str | Sequence[str]
+
+
+class SaltSide:
+    """What a lab can do with Salt. :class:`~tests.lab.lab.Lab` has the hosts."""
+
+    hosts: dict[str, Host]
+
+    @property
+    def master(self) -> Host:
+        """The host with the Salt master."""
+        raise NotImplementedError
+
+    @property
+    def nodes(self) -> list[Host]:
+        """The hosts with a minion."""
+        raise NotImplementedError
+
+    # -- commands ---------------------------------------------------------------------------
+
+    def salt(
+        self,
+        target: Target,
+        function: str,
+        *args: Any,
+        timeout: float = 120,
+        ask_after: int = ASK_AFTER,
+        options: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> SaltResult:
+        """``salt TARGET FUNCTION …`` on the master.
+
+        :param target: a glob, or a list of minion ids. For the id of one minion, ``data`` is the
+            answer of that minion, else minion id -> answer.
+        :param timeout: seconds after which the command is killed.
+        :param ask_after: Salt's own ``--timeout``, seconds: a minion that answers neither in that
+            time nor when asked about the job then is given up on.
+        :param options: more options of the command.
+        :raises CommandTimeout: see ``timeout``.
+        """
+        to = ["-L", ",".join(target)] if not isinstance(target, str) else [target]
+        words = [*to, function, *arguments(args, kwargs)]
+        only = target if isinstance(target, str) and target in self.hosts else None
+        options = [f"--timeout={ask_after}", *options]
+        return run_salt(
+            self.master, "salt", words, only=only, timeout=timeout, options=options
+        )
+
+    def salt_run(
+        self,
+        function: str,
+        *args: Any,
+        timeout: float = 300,
+        options: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> SaltResult:
+        """``salt-run FUNCTION …`` on the master; see :meth:`salt`."""
+        words = [function, *arguments(args, kwargs)]
+        return run_salt(self.master, "salt-run", words, timeout=timeout, options=options)
+
+    def salt_call(
+        self,
+        host: Host | str,
+        function: str,
+        *args: Any,
+        timeout: float = 120,
+        options: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> SaltResult:
+        """``salt-call FUNCTION …`` on a node; ``data`` is the answer itself; see :meth:`salt`."""
+        where = self.hosts[host] if isinstance(host, str) else host
+        words = [function, *arguments(args, kwargs)]
+        return run_salt(where, "salt-call", words, only="local", timeout=timeout, options=options)
+
+    # -- pillar -----------------------------------------------------------------------------
+
+    def set_pillar(self, repmgr: Mapping[str, Any], refresh: bool = True) -> None:
+        """Make ``repmgr:`` with this below it the pillar of everybody."""
+        self.set_pillar_files({"repmgr": {"repmgr": repmgr}}, refresh=refresh)
+
+    def set_pillar_files(
+        self,
+        files: Mapping[str, Mapping[str, Any]],
+        top: Mapping[str, Sequence[str]] | None = None,
+        refresh: bool = True,
+    ) -> None:
+        """Replace the whole pillar.
+
+        :param files: name of an SLS -> its data.
+        :param top: target -> names of SLS; everybody gets all of them by default.
+        :param refresh: let the minions that are up take notice at once.
+        """
+        contents = pillar.files(files, top)
+        self.master.run(["find", pillar.DIRECTORY, "-mindepth", "1", "-delete"])
+        for name, content in contents.items():
+            # It holds passwords.
+            self.master.write(f"{pillar.DIRECTORY}/{name}", content, mode=0o600)
+        awake = [host.name for host in self.nodes if host.up]
+        if refresh and awake:
+            self.salt(awake, "saltutil.refresh_pillar", wait=True).raise_for_status()
+
+    # -- readiness --------------------------------------------------------------------------
+
+    def _connected(self) -> int:
+        """How many minions have a connection to the master; -1 when it cannot say."""
+        listing = ["ss", "-Htn", "state", "established", "sport = :4505"]
+        with contextlib.suppress(CommandError, HostDown):
+            return len(self.master.run(listing, timeout=10).stdout.splitlines())
+        return -1
+
+    def wait_for_minions(self, names: Sequence[str] | None = None, timeout: float = 60) -> None:
+        """Wait until these minions (default: those of all hosts that are up) answer.
+
+        :raises SaltNotAnswering: one did not within ``timeout`` seconds.
+        """
+        wanted = list(names) if names is not None else [h.name for h in self.nodes if h.up]
+        deadline = time.monotonic() + timeout
+        # Looking at connections costs next to nothing. Asking costs what the minions need to start.
+        wait_until(lambda: self._connected() >= len(wanted), timeout, step=0.2)
+        answer: Any = None
+        while wanted:
+            left = deadline - time.monotonic()
+            with contextlib.suppress(CommandTimeout):
+                answer = self.salt(wanted, "test.ping", timeout=max(left, 5), ask_after=3).data
+            silent = [n for n in wanted if not isinstance(answer, dict) or answer.get(n) is not True]
+            if not silent:
+                return
+            if time.monotonic() >= deadline:
+                raise SaltNotAnswering(
+                    f"no answer from {', '.join(silent)} within {timeout:g} s; got {answer!r}"
+                )
