@@ -265,7 +265,8 @@ class Host:
             check=check,
             timeout=timeout,
             env=self._environment(user, env),
-            where=self.name,
+            where=self.name if user == "root" else f"{self.name} ({user})",
+            shown=argv,
         )
 
     def sh(self, script: str, user: str = "root", **kwargs: Any) -> str:

@@ -126,6 +126,7 @@ def run(
     timeout: float = 60,
     env: Mapping[str, str] | None = None,
     where: str = "",
+    shown: Sequence[str] = (),
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end and return what it printed, as text.
 
@@ -134,6 +135,7 @@ def run(
     :param timeout: seconds after which it is killed together with its children.
     :param env: its whole environment, instead of :data:`CLEAN_ENV`.
     :param where: said in front of the error message.
+    :param shown: what errors call the command; by default what it is.
     :raises CommandError: see ``check``.
     :raises CommandTimeout: see ``timeout``.
     """
@@ -153,12 +155,12 @@ def run(
         except subprocess.TimeoutExpired:
             kill_tree(process.pid)
             out, err = _drain(process)
-            raise CommandTimeout(command, timeout, out, err, where) from None
+            raise CommandTimeout(shown or command, timeout, out, err, where) from None
         except BaseException:
             kill_tree(process.pid)
             raise
     if check and process.returncode:
-        raise CommandError(command, process.returncode, out, err, where)
+        raise CommandError(shown or command, process.returncode, out, err, where)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 

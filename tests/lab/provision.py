@@ -118,6 +118,8 @@ def write_master(
     settings = {
         "interface": "0.0.0.0",
         "auto_accept": True,
+        # Each costs a second of processor time to start, and there are two processors for all hosts.
+        "worker_threads": 3,
         "file_roots": {"base": ["/srv/salt", str(STATES)]},
         "pillar_roots": {"base": ["/srv/pillar"]},
         **config,

@@ -124,7 +124,7 @@ HBA = [
         "hba line with host bits",
         "postgres:hba",
         ["host all all 10.0.0.7/8 md5"],
-        "write '10.0.0.0/8' or '10.0.0.7/32'",
+        "write '10.0.0.0/8' for the network or '10.0.0.7/32'",
         "repmgr.postgres.hba.0",
     ),
     one(
@@ -233,7 +233,7 @@ HBA = [
         "hba mapping with bad options",
         "postgres:hba",
         [{"type": "local", "database": "all", "user": "all", "method": "peer", "options": ["map"]}],
-        "name=value",
+        "no usable value for map",
         "repmgr.postgres.hba.0.options",
     ),
     one(

@@ -388,7 +388,9 @@ def repmgrd_running(name):
           repmgr.repmgrd_running: []
     """
     subject = _subject()
-    seen, _ = _look(subject)
+    seen = observe.observe(*subject)
+    if seen.server is None and not __opts__["test"]:
+        raise CommandFailed("the server of this node does not run, so there is nothing to watch")
     enabled = __salt__["service.enabled"](name)
     note = "; it is PAUSED, no failover will happen" if seen.repmgrd.paused else ""
     if enabled and seen.repmgrd.attached:

@@ -38,20 +38,18 @@ def verified(name, cluster=None, timeout=30):
     """
     spec = master.find_spec(__opts__, __pillar__, cluster)
     names = [n.name for n in spec.members]
-    deadline = time.monotonic() + (0 if __opts__["test"] else timeout)
+    test = __opts__["test"]
+    deadline = time.monotonic() + (0 if test else timeout)
     pause = 0.3
     while True:
-        replies = master.ask(__salt__["saltutil.cmd"], names)
-        lines = survey.ailments(spec, replies)
-        if not lines or time.monotonic() >= deadline or any(n not in replies for n in names):
+        found = survey.ailments(spec, master.ask(__salt__["saltutil.cmd"], names), test)
+        if not any(a.settles for a in found) or time.monotonic() >= deadline:
             break
         time.sleep(pause)
         pause = min(pause * 2, 4)
-    ret = {"name": name, "result": not lines, "changes": {}}
-    ret["comment"] = (
-        "\n".join(lines) or f"{spec.cluster}: all {len(names)} nodes are as they should be"
-    )
-    if __opts__["test"]:
-        ret["result"] = True
-        ret["comment"] = "as it is now: " + ret["comment"]
-    return ret
+    comment = "\n".join(a.line for a in found)
+    if not found:
+        comment = f"{spec.cluster}: all {len(names)} nodes are as they should be"
+    if test:
+        return {"name": name, "result": True, "changes": {}, "comment": f"as it is now: {comment}"}
+    return {"name": name, "result": not found, "changes": {}, "comment": comment}

@@ -16,6 +16,7 @@ from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.plan import Step
+from saltext_repmgr.utils.spec import Role
 
 __virtualname__ = "repmgr_pg"
 
@@ -82,7 +83,10 @@ def cluster_present(name):
         return _result(name, f"would make {what}: {reason}", changes)
     if not create and seen.data.content is not Content.POSTGRES:
         raise CommandFailed(f"{layout.data_directory} holds no data to configure a server for")
-    act.create_cluster(spec, layout)
+    settings = {}
+    if plan.role is Role.STANDBY and plan.primary in spec.nodes:
+        settings = act.portable_settings(spec, spec.nodes[plan.primary])
+    act.create_cluster(spec, layout, settings)
     return _result(name, f"made {what}", changes)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
+from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import Refused
@@ -37,17 +38,83 @@ def _polls(timeout):
         pause = min(pause * 1.2, _POLL_MAX)
 
 
-def create_cluster(spec, layout):
-    """Make Debian's configuration directory, and with it a new data directory by initdb
-    unless one is there, which is then taken as it is."""
-    # Salt's environment has no locale of its own: without these, initdb would take the C
-    # locale and SQL_ASCII, in which nobody wants to keep text.
+# What pg_createcluster writes for a new cluster; ours come in a block before it.
+_DEBIAN_HBA = """\
+local   all             postgres                                peer
+local   all             all                                     peer
+host    all             all             127.0.0.1/32            scram-sha-256
+host    all             all             ::1/128                 scram-sha-256
+local   replication     all                                     peer
+host    replication     all             127.0.0.1/32            scram-sha-256
+host    replication     all             ::1/128                 scram-sha-256
+"""
+
+
+def create_cluster(spec, layout, settings=None):
+    """Make Debian's configuration directory of the cluster.
+
+    Without a data directory, a new one is made by initdb. One that is there, a clone, is
+    taken as it is.
+
+    settings
+        What ``postgresql.conf`` of a clone begins with, ``{name: value}``.
+    """
     argv = ["pg_createcluster", "--port", str(spec.postgres.port)]
     argv += ["--datadir", layout.data_directory, "--start-conf", "auto"]
+    # Salt's environment has no locale of its own: without these, initdb would take the C
+    # locale and SQL_ASCII, in which nobody wants to keep text.
     argv += ["--locale", "C.UTF-8", "--encoding", "UTF8", str(layout.version), layout.cluster]
-    if not Path(layout.data_directory, "PG_VERSION").exists():
+    if Path(layout.data_directory, "PG_VERSION").exists():
+        _lay_out_configuration(layout, settings or {})
+    else:
         argv += ["--", "--data-checksums"]
     host.change(argv)
+
+
+def _lay_out_configuration(layout, settings):
+    """Put the three files into the data directory that pg_createcluster moves from there."""
+    contents = {
+        "postgresql.conf": pg_settings.render(settings),
+        "pg_hba.conf": _DEBIAN_HBA,
+        "pg_ident.conf": "",
+    }
+    account = pwd.getpwnam(layout.os_user)
+    for name, text in contents.items():
+        path = Path(layout.data_directory, name)
+        if not path.exists():
+            path.write_text(text, encoding="utf-8")
+            os.chown(path, account.pw_uid, account.pw_gid)
+            os.chmod(path, 0o640)
+
+
+def portable_settings(spec, source):
+    """Return the settings in the source's own configuration files that a clone needs too.
+
+    A standby with a smaller ``max_connections`` than its primary does not start, and one
+    with another ``timezone`` answers differently after a failover. Left out is what is of
+    the other host, and paths to what is not on this one.
+    """
+    with observe.member_connection(spec, source) as connection:
+        found = db.rows(
+            connection,
+            "SELECT name, current_setting(name) AS value FROM pg_settings"
+            " WHERE source = 'configuration file' AND name <> ALL(%(local)s)",
+            {"local": list(_LOCAL_SETTINGS)},
+        )
+    return {
+        row["name"]: row["value"]
+        for row in found
+        if not row["value"].startswith("/") or Path(row["value"]).exists()
+    }
+
+
+_LOCAL_SETTINGS = (
+    *("data_directory", "config_file", "hba_file", "ident_file", "external_pid_file"),
+    *("listen_addresses", "port", "unix_socket_directories", "cluster_name"),
+    *("primary_conninfo", "primary_slot_name", "promote_trigger_file", "stats_temp_directory"),
+    # Written by our own fragment, from pillar.
+    *("shared_preload_libraries", "synchronous_standby_names"),
+)
 
 
 def configured_data_directory(layout):

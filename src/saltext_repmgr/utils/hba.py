@@ -11,8 +11,10 @@ from saltext_repmgr.utils.spec import ROLE_NAME
 _BLANKS = " \t\r\f\v"
 _NEEDS_QUOTES = set('#,"') | set(_BLANKS)
 ADDRESS_KEYWORDS = ("all", "samehost", "samenet")
-# What the server adds to a rule by itself; it shows these as if they had been written.
-_IMPLIED_OPTIONS = {"cert": {"clientcert=verify-full"}, "gss": {"include_realm=true"}}
+# What the server adds to the options of a rule by itself.
+_IMPLIED_OPTIONS = {"cert": {"clientcert=verify-full"}, "gss": {"include_realm=1"}}
+# The view says neither of these: the one is off, the other it does not know.
+_UNSHOWN_OPTIONS = ("include_realm=0", "clientname=DN", "clientname=CN")
 
 
 class Token(NamedTuple):
@@ -61,8 +63,8 @@ class Rule:
 def tokenise(line):
     """Split a line into fields, each a tuple of :class:`Token`, the way the server does.
 
-    A comma, with or without blanks around it, continues a field; ``#`` outside of quotes
-    begins a comment; ``""`` inside of quotes is a quote. Raises
+    A comma right after a word continues a field; ``#`` outside of quotes begins a comment;
+    ``""`` inside of quotes is a quote. Raises
     :class:`~saltext_repmgr.utils.errors.ParseError` where a quote is not closed.
     """
     fields = []
@@ -199,7 +201,8 @@ def from_row(row):
         Mapping with the columns ``type``, ``database``, ``user_name`` (lists),
         ``address``, ``netmask``, ``auth_method``, ``options`` and, if asked for, ``error``.
 
-    The view does not say what was quoted, so no token is. Raises
+    The view says neither what was quoted nor ``clientname``, so no rule here does; an
+    ``ldapurl`` it takes apart. Raises
     :class:`~saltext_repmgr.utils.errors.ParseError` for a line the server refused.
     """
     if row.get("error"):
@@ -217,36 +220,45 @@ def from_row(row):
         tuple(Token(text) for text in row["user_name"]),
         address,
         row["auth_method"],
-        tuple(row["options"] or ()),
+        _written_options(row["auth_method"], row["options"] or ()),
     )
 
 
-def equivalent(one, other):
-    """Whether two rules mean the same to the server, as far as its view can tell."""
-    return _canonical(one) == _canonical(other)
+def _written_options(method, shown):
+    """Options as the file has to say them: there, ``include_realm=true`` means off."""
+    options = ["include_realm=1" if o == "include_realm=true" else o for o in shown]
+    # Shown for every LDAP rule, and not allowed in the file; only an ldapurl changes it.
+    options = [option for option in options if not option.startswith("ldapscope=")]
+    if method == "gss" and "include_realm=1" not in options:
+        options.append("include_realm=0")
+    return tuple(options)
 
 
-def _canonical(rule):
+def matches(rule, row):
+    """Whether a row of ``pg_hba_file_rules`` is what the server makes of a rule.
+
+    What the view does not tell, see :func:`from_row`, is not compared. A row with an
+    error matches nothing.
+    """
+    try:
+        return _comparable(rule) == _comparable(from_row(row))
+    except errors.ParseError:
+        return False
+
+
+def _comparable(rule):
     method = "peer" if (rule.type, rule.method) == ("local", "ident") else rule.method
-    options = {_canonical_option(option) for option in rule.options} - {None}
-    if not any(option.startswith("include_realm=") for option in rule.options):
+    options = set(rule.options)
+    if not any(option.startswith("include_realm=") for option in options):
         options |= _IMPLIED_OPTIONS.get(method, set())
     return (
         rule.type,
-        tuple(token.text for token in rule.databases),
-        tuple(token.text for token in rule.users),
+        [token.text for token in rule.databases],
+        [token.text for token in rule.users],
         rule.address and rule.address.lower(),
         method,
-        options,
+        options.difference(_UNSHOWN_OPTIONS),
     )
-
-
-def _canonical_option(option):
-    name, _, value = option.partition("=")
-    if name == "include_realm":
-        # The view leaves it out where it is off.
-        return "include_realm=true" if value in ("1", "true") else None
-    return option
 
 
 def cluster_rules(spec):

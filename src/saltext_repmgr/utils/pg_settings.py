@@ -59,11 +59,12 @@ def format_value(value):
     """A value as postgresql.conf takes it."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    if isinstance(value, (int, float)):
+    # An exponent without a decimal point, as in 1e-05, is none to the server's grammar.
+    if isinstance(value, (int, float)) and "e" not in str(value):
         return str(value)
     if isinstance(value, (list, tuple)):
         value = ",".join(map(str, value))
-    return quoting.config_string(value)
+    return quoting.config_string(str(value))
 
 
 def render(settings):

@@ -100,7 +100,8 @@ def _strict(problems, key, written, network):
         return True
     problems.add(
         key,
-        f"{written!r} is an address inside a network; write {network!r} or {hba.network(str(address))!r}",
+        f"{written!r} is an address inside a network; write {network!r} for the network or"
+        f" {hba.network(str(address))!r} for one host",
     )
     return False
 
@@ -184,14 +185,15 @@ def _options(problems, key, value):
     for name, text in pairs:
         if not isinstance(name, str) or not name.isidentifier():
             problems.add(key, "has an option without a name; write 'name: value'")
-        elif not (
-            isinstance(text, str) and text and validate.is_one_line(text) or validate.is_int(text)
-        ):
-            problems.add(
-                f"{key}",
-                f"has no usable value for {name}; write a string on one line or a number, as name=value or name: value",
-            )
+        elif not _is_option_value(text):
+            problems.add(key, f"has no usable value for {name}; write a string or a number")
     return tuple(f"{name}={text}" for name, text in pairs)
+
+
+def _is_option_value(value):
+    if isinstance(value, str):
+        return bool(value) and validate.is_one_line(value)
+    return validate.is_int(value)
 
 
 def _check(problems, keys, rule):

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 MAX_INT = 2**31 - 1
-# repmgr keeps every string in a buffer of 1024 bytes.
+# repmgr keeps every string in a buffer of 1024 bytes. It takes 1024 of them too, and then
+# reads on into the next parameter.
 MAX_BYTES = 1023
 
 
@@ -83,7 +84,7 @@ PARAMETERS = {
     "replication_lag_critical": _int(600, 1),
     "witness_sync_interval": _int(15, 1),
     "failover": _enum("manual", "manual", "automatic"),
-    "location": _STR,
+    "location": Parameter("str", "default"),
     "priority": _int(100, 0),
     "promote_command": _STR,
     "follow_command": _STR,

@@ -129,18 +129,36 @@ def order(spec: ClusterSpec, primary):
     return waves
 
 
-def ailments(spec: ClusterSpec, replies: Mapping[str, object]):
-    """Return what is wrong with the cluster, one readable line per node; nothing if healthy."""
+@dataclass(frozen=True)
+class Ailment:
+    """Something that is not as it should be, in one readable line.
+
+    settles
+        It may well go away by itself within seconds, so it is worth another look.
+    """
+
+    line: str
+    settles: bool = False
+
+
+def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
+    """Return the :class:`Ailment` of every node that is not as it should be.
+
+    test
+        A dry run: tell what a real one would do from here.
+    """
     observations, _, problems, missing = read_reports(spec, replies)
-    lines = list(problems) + [f"{name}: {why}" for name, why in missing.items()]
+    found = [Ailment(problem) for problem in problems]
+    found += [Ailment(f"{name}: {why}") for name, why in missing.items()]
     choice = plan.choose_primary(spec, observations)
     if choice.problem and not missing:
-        lines.append(choice.problem)
+        return found + [Ailment(choice.problem)]
     primary = _server(observations, choice.primary)
+    run = plan.Run(choice.primary, choice.new, assume=test)
     for node in spec.members:
         if node.name in observations:
-            lines += _node_ailments(spec, node, observations[node.name], choice.primary, primary)
-    return lines
+            found += _node_ailments(spec, node, observations[node.name], run, primary)
+    return found
 
 
 def _server(observations, name):
@@ -151,29 +169,35 @@ def _server(observations, name):
     return None
 
 
-def _node_ailments(spec, node, seen, primary_name, primary):
-    decided = plan.decide(spec, node, seen)
+def _node_ailments(spec, node, seen, run, primary):
+    decided = plan.decide(spec, node, seen, run)
     if decided.refusal:
-        return [f"{node.name}: {decided.refusal}"]
+        return [Ailment(f"{node.name}: {decided.refusal}")]
     if decided.actions:
         steps = ", ".join(f"{a.step.value} ({a.reason})" for a in decided.actions)
-        return [f"{node.name}: still to do: {steps}"]
-    lines = []
-    if not node.is_witness and node.name != primary_name and primary is not None:
-        lines += _stream_ailments(spec, node, seen, primary)
+        return [Ailment(f"{node.name}: still to do: {steps}")]
+    found = []
+    if not node.is_witness and node.name != run.primary and primary is not None:
+        found += _stream_ailments(spec, node, seen, primary)
     if not seen.repmgrd.attached:
-        lines.append(f"{node.name}: repmgrd does not run (unit: {seen.repmgrd.unit})")
+        line = f"{node.name}: repmgrd does not run (unit: {seen.repmgrd.unit})"
+        found.append(Ailment(line, settles=True))
     elif seen.repmgrd.paused:
-        lines.append(f"{node.name}: repmgrd is paused ('salt {node.name} repmgr.service_unpause')")
-    return lines
+        way_out = f"'salt {node.name} repmgr.service_unpause'"
+        found.append(
+            Ailment(f"{node.name}: repmgrd is paused, no failover will happen ({way_out})")
+        )
+    return found
 
 
 def _stream_ailments(spec, node, seen, primary):
     server = seen.server
     if server.receiver != "streaming":
-        return [f"{node.name}: does not stream (WAL receiver: {server.receiver or 'none'})"]
-    if plan.upstream_of(spec, server) is None:
-        return [f"{node.name}: streams from {server.upstream_host}, which is no node of the pillar"]
-    if server.timeline != primary.timeline:
-        return [f"{node.name}: on timeline {server.timeline}, the primary is on {primary.timeline}"]
-    return []
+        line = f"{node.name}: does not stream (WAL receiver: {server.receiver or 'none'})"
+    elif plan.upstream_of(spec, server) is None:
+        line = f"{node.name}: streams from {server.upstream_host}, which is no node of the pillar"
+    elif server.timeline != primary.timeline:
+        line = f"{node.name}: on timeline {server.timeline}, the primary is on {primary.timeline}"
+    else:
+        return []
+    return [Ailment(line, settles=True)]
