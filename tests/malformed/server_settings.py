@@ -11,7 +11,7 @@ SETTINGS = [
         "is a list; write a mapping",
     ),
     one("setting with a capital", "postgres:settings:Work_Mem", "1MB", "write 'work_mem'"),
-    one("setting with a dash", "postgres:settings:work-mem", "1MB", "is not a name"),
+    one("setting with a dash", "postgres:settings:work-mem", "1MB", "write 'work_mem'"),
     one("setting nested", "postgres:settings:work_mem", {"value": 1}, "is a mapping"),
     one("setting null", "postgres:settings:work_mem", None, "is empty"),
     one(

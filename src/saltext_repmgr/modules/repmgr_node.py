@@ -14,11 +14,11 @@ import salt.pillar
 
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import observe as observing
-from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import wanted as wanting
 from saltext_repmgr.utils.boundary import translated
 from saltext_repmgr.utils.errors import PillarError
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.look import Look
 
 __virtualname__ = "repmgr_node"
 
@@ -92,15 +92,7 @@ def plan():
 
         salt node2 repmgr_node.plan
     """
-    spec, node, layout = _subject()
-    return facts.to_dict(
-        planning.decide(
-            spec,
-            node,
-            observing.observe(spec, node, layout),
-            wanting.run_of(__pillar__, __opts__.get("test")),
-        )
-    )
+    return facts.to_dict(Look(__pillar__, __opts__, __context__).plan)
 
 
 def report(refresh=True):

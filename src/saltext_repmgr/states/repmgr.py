@@ -10,12 +10,9 @@ All values come from the pillar key ``repmgr``, so no secret passes through an S
 
 import time
 
-from salt.exceptions import CommandExecutionError
-
 from saltext_repmgr.utils import act
-from saltext_repmgr.utils import db
+from saltext_repmgr.utils import host
 from saltext_repmgr.utils import metadata
-from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import wanted
@@ -23,6 +20,7 @@ from saltext_repmgr.utils.boundary import reported
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.look import Look
 from saltext_repmgr.utils.plan import Step
 from saltext_repmgr.utils.spec import Role
 
@@ -36,19 +34,8 @@ def __virtual__():
     return __virtualname__
 
 
-def _subject():
-    return wanted.subject(__pillar__, __opts__["id"])
-
-
-def _look(subject):
-    """Observe and decide; raise ``Refused`` where nothing may be done."""
-    seen = observe.observe(*subject)
-    plan = planning.decide(
-        subject[0], subject[1], seen, wanted.run_of(__pillar__, __opts__.get("test"))
-    )
-    if plan.refusal:
-        raise Refused(plan.refusal)
-    return seen, plan
+def _look():
+    return Look(__pillar__, __opts__, __context__)
 
 
 def _result(name, comment, changes=None, result=True):
@@ -70,9 +57,8 @@ def assessed(name):
         this node:
           repmgr.assessed: []
     """
-    subject = _subject()
-    _, plan = _look(subject)
-    node = subject[1].name
+    look = _look().allowed()
+    plan, node = look.plan, look.node.name
     if plan.role is None:
         return _result(name, "; ".join(plan.notes))
     words = f"{node} is the {plan.role.value}"
@@ -95,7 +81,7 @@ def passfile(name):
         /etc/repmgr/pgpass:
           repmgr.passfile: []
     """
-    spec, _, layout = _subject()
+    spec, _, layout = wanted.subject(__pillar__, __opts__["id"])
     return __states__["file.managed"](
         name,
         contents=repmgr_conf.pgpass(spec).splitlines(),
@@ -128,16 +114,15 @@ def standby_cloned(name):
         this node's data:
           repmgr.standby_cloned: []
     """
-    subject = _subject()
-    spec, node, layout = subject
-    seen, plan = _look(subject)
-    if plan.action(Step.CLONE) is None:
+    look = _look()
+    layout = look.layout
+    if look.todo(Step.CLONE) is None:
         return _result(name, f"{layout.data_directory} needs no clone")
-    source = spec.nodes[plan.primary]
-    steps = [a for a in plan.actions if a.step in _DATA_STEPS]
+    plan = look.plan
+    source = look.spec.nodes[plan.primary]
     changes = {
         "data_directory": {
-            "old": planning.describe_data(seen),
+            "old": planning.describe_data(look.seen),
             "new": f"clone of {source.name} in {layout.data_directory}",
         }
     }
@@ -146,73 +131,71 @@ def standby_cloned(name):
             "old": layout.data_directory,
             "new": f"{layout.data_directory}.kept-<time>",
         }
-    reasons = "; ".join(f"{a.step.value}: {a.reason}" for a in steps)
-    if __opts__["test"]:
+    if look.test:
+        steps = [a for a in plan.actions if a.step in _DATA_STEPS]
+        reasons = "; ".join(f"{a.step.value}: {a.reason}" for a in steps)
         return _result(name, f"would {reasons} (source: {source.name})", changes)
-    if not seen.cloning:
-        kept = _make_room(seen, plan, layout)
+    note = ""
+    if not look.seen.cloning:
+        kept = _make_room(look)
         if kept:
             changes["moved_aside"]["new"] = kept
-        act.start_clone(layout, repmgr_conf.conninfo(spec, source, layout), source.id)
-    _watch_clone(spec, node, source, layout)
+            note = f"; the old directory is kept as {kept}"
+        conninfo = repmgr_conf.conninfo(look.spec, source, layout)
+        act.start_clone(layout, conninfo, source.id)
+    _watch_clone(look, source)
     data = act.finish_clone(layout)
+    look.again()
+    identifier = data.control.system_identifier
     return _result(
-        name,
-        f"cloned from {source.name}: system identifier {data.control.system_identifier}"
-        + (
-            f"; the old directory is kept as {changes['moved_aside']['new']}"
-            if plan.action(Step.MOVE_ASIDE)
-            else ""
-        ),
-        changes,
+        name, f"cloned from {source.name}: system identifier {identifier}{note}", changes
     )
 
 
 _DATA_STEPS = (Step.MOVE_ASIDE, Step.DISCARD_PARTIAL, Step.CLONE)
 
 
-def _make_room(seen, plan, layout):
+def _make_room(look):
     """Free the data directory as the plan says; return where the old one is kept."""
-    if plan.action(Step.DISCARD_PARTIAL):
-        act.discard_partial(layout)
-    if not plan.action(Step.MOVE_ASIDE):
+    if look.plan.action(Step.DISCARD_PARTIAL):
+        act.discard_partial(look.layout)
+    if not look.plan.action(Step.MOVE_ASIDE):
         return None
-    untouched = seen.untouched
-    if seen.running:
-        act.stop(layout)
+    if look.seen.running:
+        act.stop(look.layout)
     # The server may have been used between the look and the stop.
-    if untouched and not act.host.control_file(layout).untouched:
+    if look.seen.untouched and not host.control_file(look.layout).untouched:
         raise Refused(
-            f"{layout.data_directory} was used while this run looked at it; it is stopped now and"
-            " left as it is. Run again to have it judged anew"
+            f"{look.layout.data_directory} was used while this run looked at it; it is stopped now"
+            " and left as it is. Run again to have it judged anew"
         )
-    return act.move_aside(layout)
+    return act.move_aside(look.layout)
 
 
-def _watch_clone(spec, node, source, layout):
+def _watch_clone(look, source):
     """Wait for the clone's unit to end, and tell the event bus how far it is."""
     started = last = time.monotonic()
-    _progress_event(spec, node, source, "started")
-    pause = 0.1
-    while act.clone_runs(layout):
+    _progress_event(look, source, "started")
+    pause = 0.05
+    while act.clone_runs(look.layout):
         if time.monotonic() - last >= _PROGRESS_INTERVAL:
             last = time.monotonic()
-            _progress_event(spec, node, source, "copying")
+            _progress_event(look, source, "copying")
         time.sleep(pause)
         pause = min(pause * 1.1, 1)
-    _progress_event(spec, node, source, "ended", seconds=round(time.monotonic() - started, 1))
+    _progress_event(look, source, "ended", seconds=round(time.monotonic() - started, 1))
 
 
-def _progress_event(spec, node, source, stage, **more):
+def _progress_event(look, source, stage, **more):
     try:
-        progress = act.clone_progress(spec, source) if stage != "ended" else None
+        progress = act.clone_progress(look.spec, source) if stage != "ended" else None
     except RepmgrError:
         # The copy does not depend on our looking at it.
         progress = None
     if progress:
         more.update(zip(("phase", "bytes_done", "bytes_total"), progress))
-    data = {"node": node.name, "source": source.name, "stage": stage, **more}
-    __salt__["event.send"](f"repmgr/{spec.cluster}/clone", data)
+    data = {"node": look.node.name, "source": source.name, "stage": stage, **more}
+    __salt__["event.send"](f"repmgr/{look.spec.cluster}/clone", data)
 
 
 @reported
@@ -229,33 +212,26 @@ def metadata_present(name):
         repmgr's metadata:
           repmgr.metadata_present: []
     """
-    subject = _subject()
-    spec, _, layout = subject
-    seen, plan = _look(subject)
-    if plan.role is Role.STANDBY:
+    look = _look().allowed()
+    if look.plan.role is Role.STANDBY:
         return _result(name, "comes with the replication")
-    if seen.server is None:
-        if not __opts__["test"]:
+    if look.seen.server is None:
+        if not look.test:
             raise CommandFailed("the server does not run")
         everything = {"repmgr": {"old": None, "new": "role, database, extension and rights"}}
         return _result(name, "would be made once the server runs", everything)
-    missing = _missing_metadata(spec, layout)
+    missing = metadata.missing(look.connection, look.spec.password)
     if not missing:
         return _result(name, "role, database, extension and rights are as they should be")
     changes = {item: {"old": None, "new": "present"} for item in missing}
-    if __opts__["test"]:
+    if look.test:
         return _result(name, f"would make: {', '.join(missing)}", changes)
-    metadata.create(lambda dbname: observe.local_connection(spec, layout, dbname), spec.password)
-    left = _missing_metadata(spec, layout)
+    metadata.create(look.connection, look.spec.password)
+    look.again()
+    left = metadata.missing(look.connection, look.spec.password)
     if left:
         return _result(name, f"still missing after the attempt: {', '.join(left)}", changes, False)
     return _result(name, f"made: {', '.join(missing)}", changes)
-
-
-def _missing_metadata(spec, layout):
-    return metadata.missing(
-        lambda dbname: observe.local_connection(spec, layout, dbname), spec.password
-    )
 
 
 @reported
@@ -312,62 +288,60 @@ def witness_registered(name):
 
 
 def _registered(name, role, register):
-    subject = _subject()
-    seen, plan = _look(subject)
-    if plan.role is not role:
-        word = plan.role.value if plan.role else "not a member"
-        return _result(name, f"{subject[1].name} is {word}; there is nothing to register")
-    action = plan.action(Step.REGISTER)
+    look = _look().allowed()
+    if look.plan.role is not role:
+        word = look.plan.role.value if look.plan.role else "not a member"
+        return _result(name, f"{look.node.name} is {word}; there is nothing to register")
+    action = look.todo(Step.REGISTER)
     if action is None:
         return _result(name, f"registered as {role.value}")
     changes = {
         "registration": {
-            "old": _registration_seen(subject[1], seen, plan),
-            "new": f"{role.value}, node {subject[1].id}",
+            "old": _registration_seen(look),
+            "new": f"{role.value}, node {look.node.id}",
         }
     }
-    if __opts__["test"]:
+    if look.test:
         return _result(name, f"would register as {role.value}: {action.reason}", changes)
-    register(subject, plan)
-    _, after = _look(subject)
-    left = after.action(Step.REGISTER)
+    register(look)
+    left = look.again().allowed().plan.action(Step.REGISTER)
     if left:
         return _result(name, f"registered, but {left.reason}", changes, result=False)
     return _result(name, f"registered as {role.value}: {action.reason}", changes)
 
 
-def _registration_seen(node, seen, plan):
-    server = planning.visible(seen).get(plan.primary)
-    record = server.record(node.id) if server else None
+def _registration_seen(look):
+    server = planning.visible(look.seen).get(look.plan.primary)
+    record = server.record(look.node.id) if server else None
     if record is None:
         return None
     return f"{record.type}, node {record.node_id}, active: {record.active}"
 
 
-def _register_primary(subject, _plan):
-    __salt__["repmgr.primary_register"](force=True, version=subject[2].version)
+def _register_primary(look):
+    __salt__["repmgr.primary_register"](force=True, version=look.layout.version)
 
 
-def _register_standby(subject, _plan):
-    spec, _, layout = subject
+def _register_standby(look):
     # What it is registered with is what it streams from, so it must stream first.
-    upstream = planning.upstream_of(spec, act.wait_streaming(spec, layout))
+    upstream = planning.upstream_of(look.spec, act.wait_streaming(look.spec, look.layout))
     if upstream is None:
-        raise CommandExecutionError(
+        raise CommandFailed(
             "this standby streams from a server that is no node of the pillar; look at"
-            " primary_conninfo ('salt NODE repmgr_pg.settings primary_conninfo') and at the hosts"
-            " in repmgr:nodes"
+            f" primary_conninfo ('salt {look.node.name} repmgr_pg.settings primary_conninfo') and"
+            " at the hosts in repmgr:nodes"
         )
     __salt__["repmgr.standby_register"](
-        force=True, upstream_node_id=upstream.id, version=layout.version
+        force=True, upstream_node_id=upstream.id, version=look.layout.version
     )
 
 
-def _register_witness(subject, plan):
-    spec, _, layout = subject
-    host = spec.nodes[plan.primary].host
+def _register_witness(look):
+    primary = look.spec.nodes[look.plan.primary]
     __salt__["repmgr.witness_register"](
-        primary_host=host, primary_port=spec.postgres.port, force=True, version=layout.version
+        conninfo=repmgr_conf.conninfo(look.spec, primary, look.layout),
+        force=True,
+        version=look.layout.version,
     )
 
 
@@ -387,58 +361,45 @@ def repmgrd_running(name):
         repmgrd:
           repmgr.repmgrd_running: []
     """
-    subject = _subject()
-    seen = observe.observe(*subject)
-    if seen.server is None and not __opts__["test"]:
+    look = _look()
+    daemon = look.seen.repmgrd
+    if look.seen.server is None and not look.test:
         raise CommandFailed("the server of this node does not run, so there is nothing to watch")
+    note = "; it is PAUSED, no failover will happen" if daemon.paused else ""
     enabled = __salt__["service.enabled"](name)
-    note = "; it is PAUSED, no failover will happen" if seen.repmgrd.paused else ""
-    if enabled and seen.repmgrd.attached:
-        return _result(name, f"running as {seen.repmgrd.pid}{note}")
+    stale = _changed_since_start(look, name)
+    if enabled and daemon.attached and not stale:
+        return _result(name, f"running as {daemon.pid}{note}")
+    found = f"unit {daemon.unit}, known to the server: {bool(daemon.attached)}"
     changes = {
         name: {
-            "old": f"unit {seen.repmgrd.unit}, known to the server: {bool(seen.repmgrd.attached)}",
+            "old": f"older than {stale}" if stale and daemon.attached else found,
             "new": "enabled, running, known to the server",
         }
     }
-    if __opts__["test"]:
-        return _result(name, "would be enabled and started", changes)
+    if look.test:
+        return _result(name, "would be enabled and (re)started", changes)
     __salt__["service.systemctl_reload"]()
     if not enabled:
         __salt__["service.enable"](name)
-    __salt__["service.start" if seen.repmgrd.unit != "active" else "service.restart"](name)
-    return _await_repmgrd(name, subject, changes)
-
-
-def mod_watch(name, sfun=None, **_kwargs):
-    """
-    React to a changed configuration: restart the daemon (``repmgrd_running`` only).
-    """
-    if sfun != "repmgrd_running":
-        return _result(name, f"{sfun} does not react to a watch")
-    changes = {name: {"old": "running with its old configuration", "new": "restarted"}}
-    if __opts__["test"]:
-        return _result(name, "would be restarted for its changed configuration", changes)
-    __salt__["service.systemctl_reload"]()
     __salt__["service.restart"](name)
-    return reported(_await_repmgrd)(name, _subject(), changes)
+    return _await_repmgrd(name, look, changes)
 
 
-def _await_repmgrd(name, subject, changes):
-    spec, _, layout = subject
+def _changed_since_start(look, unit):
+    """Return the files that are newer than the running daemon, or, in a dry run, will be."""
+    files = wanted.daemon_files(look.spec, look.node, look.layout, unit)
+    if look.test:
+        return ", ".join(path for path, text in files.items() if not host.holds(path, text))
+    started = host.started(look.seen.repmgrd.pid)
+    return ", ".join(path for path in files if host.changed_since(path, started))
+
+
+def _await_repmgrd(name, look, changes):
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if _repmgrd_pid(spec, layout) == observe.host.units(name)[name][1]:
+        if look.again().seen.repmgrd.attached:
             return _result(name, "enabled and running", changes)
         time.sleep(0.1)
-    return _result(
-        name,
-        f"it does not stay up; look at 'journalctl -u {name}' on this host",
-        changes,
-        result=False,
-    )
-
-
-def _repmgrd_pid(spec, layout):
-    with observe.local_connection(spec, layout) as connection:
-        return db.row(connection, "SELECT repmgr.get_repmgrd_pid() AS pid")["pid"]
+    comment = f"it does not stay up; look at 'journalctl -u {name}' on this host"
+    return _result(name, comment, changes, result=False)

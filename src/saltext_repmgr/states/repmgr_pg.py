@@ -7,14 +7,12 @@ What Salt's own ``postgres_*`` states do, they do; these are for what they lack.
 from pathlib import Path
 
 from saltext_repmgr.utils import act
-from saltext_repmgr.utils import observe
-from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import serverconf
-from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.facts import Content
+from saltext_repmgr.utils.look import Look
 from saltext_repmgr.utils.plan import Step
 from saltext_repmgr.utils.spec import Role
 
@@ -25,8 +23,8 @@ def __virtual__():
     return __virtualname__
 
 
-def _subject():
-    return wanted.subject(__pillar__, __opts__["id"])
+def _look():
+    return Look(__pillar__, __opts__, __context__).allowed()
 
 
 def _result(name, comment, changes=None, result=True):
@@ -51,43 +49,44 @@ def cluster_present(name):
         the server's configuration:
           repmgr_pg.cluster_present: []
     """
-    spec, node, layout = _subject()
-    seen = observe.observe(spec, node, layout)
-    plan = planning.decide(spec, node, seen, wanted.run_of(__pillar__, __opts__.get("test")))
-    if plan.refusal:
-        raise Refused(plan.refusal)
+    look = _look()
+    layout, create = look.layout, look.todo(Step.CREATE)
     what = f"{layout.version}/{layout.cluster}"
-    create = plan.action(Step.CREATE)
-    if seen.configured:
-        configured = act.configured_data_directory(layout)
-        if configured != layout.data_directory:
-            raise Refused(
-                f"the Debian cluster {what} of this host has its data in {configured}, the pillar"
-                f" says {layout.data_directory}. Correct repmgr.postgres.data_directory, or choose"
-                " another repmgr.postgres.cluster"
-            )
-        if create is None:
-            return _result(name, f"{what} is configured for {configured}")
-        return _result(
-            name,
-            f"{what} is configured, but {layout.data_directory} is {seen.data.content.value}."
-            f" Remove the configuration ('pg_dropcluster {layout.version} {layout.cluster}') if a"
-            " new cluster shall begin here",
-            result=False,
-        )
+    if look.seen.configured:
+        return _configured(name, what, layout, create)
+    content = look.seen.data.content
     changes = {"configuration": {"old": None, "new": layout.config_directory}}
     if create:
-        changes["data_directory"] = {"old": seen.data.content.value, "new": layout.data_directory}
-    if __opts__["test"]:
+        changes["data_directory"] = {"old": content.value, "new": layout.data_directory}
+    if look.test:
         reason = create.reason if create else "it has no configuration yet"
         return _result(name, f"would make {what}: {reason}", changes)
-    if not create and seen.data.content is not Content.POSTGRES:
+    if not create and content is not Content.POSTGRES:
         raise CommandFailed(f"{layout.data_directory} holds no data to configure a server for")
     settings = {}
-    if plan.role is Role.STANDBY and plan.primary in spec.nodes:
-        settings = act.portable_settings(spec, spec.nodes[plan.primary])
-    act.create_cluster(spec, layout, settings)
+    if look.plan.role is Role.STANDBY:
+        settings = act.portable_settings(look.spec, layout, look.spec.nodes[look.plan.primary])
+    act.create_cluster(look.spec, layout, settings)
+    look.again()
     return _result(name, f"made {what}", changes)
+
+
+def _configured(name, what, layout, create):
+    """The configuration is there; it must be of the directory that pillar means."""
+    configured = act.configured_data_directory(layout)
+    if configured != layout.data_directory:
+        raise Refused(
+            f"the Debian cluster {what} of this host has its data in {configured or 'no place'},"
+            f" the pillar says {layout.data_directory}. Correct repmgr.postgres.data_directory, or"
+            " choose another repmgr.postgres.cluster"
+        )
+    if create is None:
+        return _result(name, f"{what} is configured for {configured}")
+    raise Refused(
+        f"{what} is configured, but its data directory {configured} is gone. If a new cluster"
+        f" shall begin here, remove the configuration first: 'pg_dropcluster {layout.version}"
+        f" {layout.cluster}'"
+    )
 
 
 @reported
@@ -144,47 +143,42 @@ def running(name, restart=None):
         postgresql@15-main:
           repmgr_pg.running: []
     """
-    subject = spec, node, layout = _subject()
-    seen = observe.observe(*subject)
-    plan = planning.decide(spec, node, seen, wanted.run_of(__pillar__, __opts__.get("test")))
-    if plan.refusal:
-        raise Refused(plan.refusal)
-    if not seen.running:
-        return _start(name, subject, plan)
-    with observe.local_connection(spec, layout, dbname="postgres") as connection:
+    look = _look()
+    if not look.seen.running:
+        return _start(name, look)
+    with look.connection() as connection:
         pending = serverconf.pending(connection)
-        if restart is None:
-            restart = seen.server.record(node.id) is None
         changes = {}
         if pending.stale_files:
             changes["configuration"] = {"old": "older than its files", "new": "reloaded"}
-            if __opts__["test"]:
+            if look.test:
                 return _result(name, f"would be reloaded for {pending.stale_files}", changes)
             pending = serverconf.reload(connection)
     if pending.errors:
-        raise CommandFailed(
-            f"the configuration has errors, the old one stays in force: {pending.errors}"
-        )
+        raise CommandFailed(f"the old configuration stays in force, the new one: {pending.errors}")
+    if restart is None:
+        restart = look.seen.server.record(look.node.id) is None
     if pending.restart and restart:
         changes["server"] = {"old": f"needs a restart for {pending.restart}", "new": "restarted"}
-        if __opts__["test"]:
+        if look.test:
             return _result(name, f"would be restarted for {pending.restart}", changes)
-        act.start(spec, layout, verb="restart")
+        act.start(look.spec, look.layout, verb="restart")
+        look.again()
         return _result(name, f"restarted for {pending.restart}", changes)
     note = f"; a restart is needed for {pending.restart}" if pending.restart else ""
     return _result(name, f"running{note}", changes)
 
 
-def _start(name, subject, plan):
-    spec, _, layout = subject
+def _start(name, look):
     changes = {"server": {"old": "down", "new": "running"}}
-    action = plan.action(Step.START)
+    action = look.todo(Step.START)
     if action is None:
         raise Refused("the server is down, and the plan of this node does not start it")
-    if __opts__["test"]:
+    if look.test:
         return _result(name, f"would be started: {action.reason}", changes)
-    act.start(spec, layout)
-    with observe.local_connection(spec, layout, dbname="postgres") as connection:
+    act.start(look.spec, look.layout)
+    look.again()
+    with look.connection() as connection:
         errors = serverconf.pending(connection).errors
     if errors:
         raise CommandFailed(f"started, but its configuration has errors: {errors}")

@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import pwd
+import re
 import shutil
 import time
 from pathlib import Path
@@ -50,6 +51,9 @@ host    replication     all             ::1/128                 scram-sha-256
 """
 
 
+_CLONE_HEADER = "# As on the server this one was cloned from, at that time. Yours to change.\n"
+
+
 def create_cluster(spec, layout, settings=None):
     """Make Debian's configuration directory of the cluster.
 
@@ -74,7 +78,7 @@ def create_cluster(spec, layout, settings=None):
 def _lay_out_configuration(layout, settings):
     """Put the three files into the data directory that pg_createcluster moves from there."""
     contents = {
-        "postgresql.conf": pg_settings.render(settings),
+        "postgresql.conf": pg_settings.render(settings, header=_CLONE_HEADER),
         "pg_hba.conf": _DEBIAN_HBA,
         "pg_ident.conf": "",
     }
@@ -87,7 +91,7 @@ def _lay_out_configuration(layout, settings):
             os.chmod(path, 0o640)
 
 
-def portable_settings(spec, source):
+def portable_settings(spec, layout, source):
     """Return the settings in the source's own configuration files that a clone needs too.
 
     A standby with a smaller ``max_connections`` than its primary does not start, and one
@@ -98,8 +102,9 @@ def portable_settings(spec, source):
         found = db.rows(
             connection,
             "SELECT name, current_setting(name) AS value FROM pg_settings"
-            " WHERE source = 'configuration file' AND name <> ALL(%(local)s)",
-            {"local": list(_LOCAL_SETTINGS)},
+            " WHERE source = 'configuration file' AND name <> ALL(%(local)s)"
+            " AND sourcefile NOT LIKE %(ours)s",
+            {"local": list(_LOCAL_SETTINGS), "ours": "%/" + Path(layout.settings_file).name},
         )
     return {
         row["name"]: row["value"]
@@ -112,15 +117,13 @@ _LOCAL_SETTINGS = (
     *("data_directory", "config_file", "hba_file", "ident_file", "external_pid_file"),
     *("listen_addresses", "port", "unix_socket_directories", "cluster_name"),
     *("primary_conninfo", "primary_slot_name", "promote_trigger_file", "stats_temp_directory"),
-    # Written by our own fragment, from pillar.
-    *("shared_preload_libraries", "synchronous_standby_names"),
 )
 
 
 def configured_data_directory(layout):
-    """Return the data directory that Debian's configuration of the cluster names."""
-    argv = ["pg_conftool", "-s", str(layout.version), layout.cluster, "show", "data_directory"]
-    return host.ask(argv).strip()
+    """Return the data directory that Debian's configuration of the cluster names, or ''."""
+    text = Path(layout.config_directory, "postgresql.conf").read_text(encoding="utf-8")
+    return (re.findall(r"^\s*data_directory\s*=\s*'([^']*)'", text, re.MULTILINE) or [""])[-1]
 
 
 def move_aside(layout):

@@ -71,8 +71,8 @@ def connect(host, port, user, dbname, password=None, os_user=None, timeout=CONNE
         "connect_timeout": timeout,
         "application_name": "saltext-repmgr",
         "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s -c search_path=",
-        # Without it libpq looks for the one of root's home.
-        "passfile": "/dev/null",
+        # Not the one of root's home: what is not given here shall not be found there.
+        "passfile": "/dev/null/none",
         "keepalives_idle": 5,
         "tcp_user_timeout": 1000 * STATEMENT_TIMEOUT,
     }

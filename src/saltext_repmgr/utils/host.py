@@ -1,6 +1,5 @@
 """The host: its files, processes, units and programs."""
 
-import json
 import os
 import subprocess
 from pathlib import Path
@@ -122,9 +121,27 @@ def release():
     return fields.get("ID", ""), fields.get("VERSION_ID", "")
 
 
-def read_json(path):
-    """Return what a JSON file holds, or None where it is missing or broken."""
+def holds(path, text):
+    """Return whether a file has exactly this text."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        return Path(path).read_text(encoding="utf-8").rstrip() == text.rstrip()
+    except OSError:
+        return False
+
+
+def started(pid):
+    """Return when a process started, in seconds since the epoch; 0 where there is none."""
+    import psutil  # pylint: disable=import-outside-toplevel
+
+    try:
+        return psutil.Process(pid).create_time() if pid else 0
+    except psutil.Error:
+        return 0
+
+
+def changed_since(path, moment):
+    """Return whether a file was written after a moment, in seconds since the epoch."""
+    try:
+        return Path(path).stat().st_mtime > moment
+    except OSError:
+        return False

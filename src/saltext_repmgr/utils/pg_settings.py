@@ -67,10 +67,13 @@ def format_value(value):
     return quoting.config_string(str(value))
 
 
-def render(settings):
+def render(settings, header=HEADER):
     """The text of a configuration file with these settings, sorted by name.
+
+    header
+        Comment lines to begin with.
 
     Raises :class:`~saltext_repmgr.utils.errors.UsageError` for a value on several lines.
     """
     lines = (f"{name} = {format_value(value)}\n" for name, value in sorted(settings.items()))
-    return HEADER + "".join(lines)
+    return header + "".join(lines)

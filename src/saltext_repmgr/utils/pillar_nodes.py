@@ -214,7 +214,7 @@ def _upstreams(problems, key, nodes, entries):
         mistake = _upstream_mistake(node, nodes, entries)
         if mistake:
             problems.add(f"{key}.{node.name}.upstream", mistake)
-        elif not node.absent:
+        else:
             chained[node.name] = node.upstream
     reported = set()
     for start in chained:

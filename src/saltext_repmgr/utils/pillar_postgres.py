@@ -111,7 +111,7 @@ def _settings(problems, key, value):
     for name, found in mapping.items():
         setting_key = f"{key}.{name}"
         if not isinstance(name, str) or not _GUC.fullmatch(name):
-            lower = str(name).lower()
+            lower = str(name).lower().replace("-", "_")
             hint = f"write {lower!r}" if _GUC.fullmatch(lower) else "write its lower case name"
             problems.add(setting_key, f"is not a name of a PostgreSQL setting; {hint}")
         elif name in OWNED:

@@ -2,9 +2,9 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from saltext_repmgr.utils import db
+from saltext_repmgr.utils import host
 
 _FILES = """
 SELECT extract(epoch FROM pg_conf_load_time())::float8 AS loaded,
@@ -50,17 +50,10 @@ def pending(connection):
     files = db.row(connection, _FILES)
     loaded = files.pop("loaded")
     paths = set(files.values()) | {r["sourcefile"] for r in db.rows(connection, _INCLUDED)}
-    stale = sorted(path for path in paths if path and _changed_after(path, loaded))
+    stale = sorted(path for path in paths if path and host.changed_since(path, loaded))
     errors = [f"{r['file']} line {r['line']}: {r['error']}" for r in db.rows(connection, _ERRORS)]
     restart = [r["name"] for r in db.rows(connection, _RESTART)]
     return Pending(", ".join(stale), "; ".join(errors), ", ".join(restart))
-
-
-def _changed_after(path, moment):
-    try:
-        return Path(path).stat().st_mtime > moment
-    except FileNotFoundError:
-        return False
 
 
 def reload(connection):

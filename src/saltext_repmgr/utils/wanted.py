@@ -123,6 +123,15 @@ def repmgrd_unit(spec, layout):
     )
 
 
+def daemon_files(spec, node, layout, unit):
+    """Return ``{path: text}`` of the files that repmgrd reads when it starts."""
+    settings = repmgr_conf.node_settings(spec, node, layout)
+    return {
+        layout.repmgr_conf: repmgr_conf.render(settings),
+        f"/etc/systemd/system/{unit}.service": repmgrd_unit(spec, layout),
+    }
+
+
 def host_entries(spec):
     """Return ``{address: [names]}`` for /etc/hosts, where pillar asks for it."""
     entries = {}
