@@ -391,7 +391,7 @@ def _changed_since_start(look, unit):
     files = wanted.daemon_files(look.spec, look.node, look.layout, unit)
     if look.test:
         return ", ".join(path for path, text in files.items() if not host.holds(path, text))
-    started = host.started(look.seen.repmgrd.pid)
+    started = look.seen.repmgrd.started
     return ", ".join(path for path in files if host.changed_since(path, started))
 
 

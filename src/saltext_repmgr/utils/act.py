@@ -199,12 +199,12 @@ def clone_log(layout):
 
 def clone_runs(layout):
     """Return whether a clone is under way on this host."""
-    return host.units(layout.clone_unit)[layout.clone_unit][0] in ("active", "activating")
+    return host.units(layout.clone_unit)[layout.clone_unit].state in ("active", "activating")
 
 
 def finish_clone(layout):
     """Look at a clone that is no longer running; raise where it did not succeed."""
-    state = host.units(layout.clone_unit)[layout.clone_unit][0]
+    state = host.units(layout.clone_unit)[layout.clone_unit].state
     if state == "failed":
         host.change(["systemctl", "reset-failed", layout.clone_unit])
     data = host.data_directory(layout)

@@ -128,6 +128,7 @@ class Repmgrd:
 
     unit: str = "unknown"  # systemd's ActiveState
     pid: int | None = None  # of the unit
+    started: float = 0  # of the process, in seconds since the epoch
     attached: bool | None = None  # the server knows the daemon's pid; None: server not asked
     paused: bool | None = None
 

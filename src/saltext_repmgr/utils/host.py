@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from saltext_repmgr.utils import controldata
@@ -101,15 +103,33 @@ def postmaster_pid(path):
     return pid if name in ("postgres", "postmaster") else None
 
 
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit: ``state`` is its ActiveState, ``started`` is when its main process
+    began, in seconds since the epoch, or 0."""
+
+    state: str = "unknown"
+    pid: int | None = None
+    started: float = 0
+
+
 def units(*names):
-    """Return ``{unit: (ActiveState, MainPID or None)}`` of systemd units."""
-    text = ask(["systemctl", "show", "--property=Id,ActiveState,MainPID", *names])
+    """Return ``{name: Unit}`` of systemd services."""
+    properties = "Id,ActiveState,MainPID,ExecMainStartTimestampMonotonic"
+    text = ask(["systemctl", "show", f"--property={properties}", *names])
+    # The kernel gives the moment of a process's start in full seconds only; systemd has
+    # it in microseconds of the monotonic clock.
+    offset = time.time() - time.monotonic()
     found = {}
     for block in text.strip().split("\n\n"):
         fields = dict(line.partition("=")[::2] for line in block.splitlines())
-        pid = int(fields.get("MainPID") or 0) or None
-        found[fields["Id"].removesuffix(".service")] = (fields["ActiveState"], pid)
-    return {name: found.get(name, ("unknown", None)) for name in names}
+        began = int(fields.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+        found[fields["Id"].removesuffix(".service")] = Unit(
+            state=fields["ActiveState"],
+            pid=int(fields.get("MainPID") or 0) or None,
+            started=began + offset if began else 0,
+        )
+    return {name: found.get(name, Unit()) for name in names}
 
 
 def release():
@@ -127,16 +147,6 @@ def holds(path, text):
         return Path(path).read_text(encoding="utf-8").rstrip() == text.rstrip()
     except OSError:
         return False
-
-
-def started(pid):
-    """Return when a process started, in seconds since the epoch; 0 where there is none."""
-    import psutil  # pylint: disable=import-outside-toplevel
-
-    try:
-        return psutil.Process(pid).create_time() if pid else 0
-    except psutil.Error:
-        return 0
 
 
 def changed_since(path, moment):

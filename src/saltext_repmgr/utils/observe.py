@@ -54,7 +54,9 @@ def observe(spec, node, layout):
     data = host.data_directory(layout, installed)
     running = host.postmaster_pid(layout.data_directory) is not None
     units = host.units(layout.clone_unit, REPMGRD_UNIT)
-    own, error, repmgrd = None, "", Repmgrd(unit=units[REPMGRD_UNIT][0], pid=units[REPMGRD_UNIT][1])
+    daemon = units[REPMGRD_UNIT]
+    repmgrd = Repmgrd(unit=daemon.state, pid=daemon.pid, started=daemon.started)
+    own, error = None, ""
     if running:
         try:
             own, repmgrd = _own_server(spec, layout, repmgrd)
@@ -68,7 +70,7 @@ def observe(spec, node, layout):
         member=Path(layout.settings_file).exists(),
         data=data,
         running=running,
-        cloning=units[layout.clone_unit][0] in ("active", "activating"),
+        cloning=units[layout.clone_unit].state in ("active", "activating"),
         server=own,
         server_error=error,
         repmgrd=repmgrd,
@@ -103,7 +105,7 @@ def _daemon(connection, repmgrd):
         " repmgr.repmgrd_is_paused() AS paused",
     )
     attached = bool(found["running"]) and repmgrd.pid is not None and found["pid"] == repmgrd.pid
-    return Repmgrd(unit=repmgrd.unit, pid=repmgrd.pid, attached=attached, paused=found["paused"])
+    return dataclasses.replace(repmgrd, attached=attached, paused=found["paused"])
 
 
 def ask_member(spec, node):
