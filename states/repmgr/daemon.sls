@@ -9,8 +9,15 @@
     - contents: {{ node.unit_text | tojson }}
     - mode: '0644'
 
+# 'systemctl enable' would run the packaged init script's own enabling too, seconds of it.
+/etc/systemd/system/multi-user.target.wants/repmgrd.service:
+  file.symlink:
+    - target: /etc/systemd/system/repmgrd.service
+    - makedirs: True
+
 repmgrd:
   repmgr.repmgrd_running:
-    - watch:
+    - require:
       - file: /etc/systemd/system/repmgrd.service
+      - file: /etc/systemd/system/multi-user.target.wants/repmgrd.service
 {%- endif %}

@@ -348,7 +348,7 @@ def _register_witness(look):
 @reported
 def repmgrd_running(name):
     """
-    Have the failover daemon enabled, running, and known to its server.
+    Have the failover daemon running, with its present files, and known to its server.
 
     The daemon is judged by what it does: the server must know its process id. A daemon
     that somebody paused is left paused, and said to be.
@@ -366,23 +366,19 @@ def repmgrd_running(name):
     if look.seen.server is None and not look.test:
         raise CommandFailed("the server of this node does not run, so there is nothing to watch")
     note = "; it is PAUSED, no failover will happen" if daemon.paused else ""
-    enabled = __salt__["service.enabled"](name)
     stale = _changed_since_start(look, name)
-    if enabled and daemon.attached and not stale:
+    if daemon.attached and not stale:
         return _result(name, f"running as {daemon.pid}{note}")
     found = f"unit {daemon.unit}, known to the server: {bool(daemon.attached)}"
     changes = {
         name: {
-            "old": f"older than {stale}" if stale and daemon.attached else found,
-            "new": "enabled, running, known to the server",
+            "old": f"older than {stale}" if daemon.attached else found,
+            "new": "running, known to the server",
         }
     }
     if look.test:
-        return _result(name, "would be enabled and (re)started", changes)
-    __salt__["service.systemctl_reload"]()
-    if not enabled:
-        __salt__["service.enable"](name)
-    __salt__["service.restart"](name)
+        return _result(name, "would be (re)started", changes)
+    act.restart_daemon(name)
     return _await_repmgrd(name, look, changes)
 
 
@@ -399,7 +395,7 @@ def _await_repmgrd(name, look, changes):
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if look.again().seen.repmgrd.attached:
-            return _result(name, "enabled and running", changes)
+            return _result(name, "(re)started", changes)
         time.sleep(0.1)
     comment = f"it does not stay up; look at 'journalctl -u {name}' on this host"
     return _result(name, comment, changes, result=False)

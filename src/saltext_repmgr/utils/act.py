@@ -16,10 +16,13 @@ from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import pg_settings
+from saltext_repmgr.utils import server
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.scrub import scrub
+from saltext_repmgr.utils.spec import ROLE_NAME
 
 # A new server is ready in well under a second; a restarted one may have hours of WAL to
 # read again. What is not ready by then is reported, and goes on by itself.
@@ -272,15 +275,19 @@ def stop(layout):
         raise CommandFailed(f"the server on {layout.data_directory} does not stop")
 
 
+def restart_daemon(unit):
+    """Have systemd read its units again, and (re)start one."""
+    host.change(["systemctl", "daemon-reload"])
+    host.change(["systemctl", "restart", unit])
+
+
 def wait_streaming(spec, layout, timeout=60):
     """Wait until the local standby streams, and return its server facts."""
-    from saltext_repmgr.utils import server  # pylint: disable=import-outside-toplevel
-
     found = None
     for _ in _polls(timeout):
         try:
             with observe.local_connection(spec, layout, dbname="postgres") as connection:
-                found = server.describe(connection, observe.ROLE_NAME)
+                found = server.describe(connection, ROLE_NAME)
         except RepmgrError:
             continue
         if found.receiver == "streaming":
@@ -299,8 +306,6 @@ def server_log(layout):
 
 def tail(path, lines=5, limit=1500):
     """Return the last lines of a text file in one line, without passwords."""
-    from saltext_repmgr.utils.command import scrub  # pylint: disable=import-outside-toplevel
-
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
