@@ -2,6 +2,9 @@
 {%- set node = salt['repmgr_node.wanted']() %}
 {%- if node.problems %}
 {%- include 'repmgr/refused.jinja' %}
+{%- elif node.absent %}
+{{ node.node }} is marked 'ensure: absent':
+  test.nop
 {%- else %}
 include:
   - repmgr.prepare

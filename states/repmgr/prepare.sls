@@ -45,4 +45,18 @@ packages of {{ node.node }}:
     - check_cmd: /usr/sbin/visudo -cf
     - require:
       - pkg: packages of {{ node.node }}
+{%- if node.ssh %}
+
+{{ node.ssh.private_key }}:
+  repmgr.ssh_key:
+    - require:
+      - pkg: packages of {{ node.node }}
+
+ssh key of {{ node.node }}:
+  ssh_auth.present:
+    - user: {{ node.os_user }}
+    - name: {{ node.ssh.public_key | tojson }}
+    - require:
+      - repmgr: {{ node.ssh.private_key }}
+{%- endif %}
 {%- endif %}

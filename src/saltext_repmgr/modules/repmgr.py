@@ -69,7 +69,11 @@ def _conninfo(conninfo, upstream):
     if conninfo is not None:
         return conninfo
     spec, _, layout = wanted.subject(__pillar__, __opts__["id"])
-    return repmgr_conf.conninfo(spec, wanted.node_of(spec, upstream), layout)
+    if upstream not in spec.nodes:
+        raise UsageError(
+            f"{upstream!r} is not in repmgr:nodes (there are: {', '.join(spec.nodes)})"
+        )
+    return repmgr_conf.conninfo(spec, spec.nodes[upstream], layout)
 
 
 def _rewind(force_rewind, version):

@@ -95,6 +95,33 @@ def passfile(name):
 
 
 @reported
+def ssh_key(name):
+    """
+    Keep the private key that pillar gives the postgres user (0600); only
+    ``repmgr standby switchover`` run by hand needs one.
+
+    name
+        Path of the file.
+
+    .. code-block:: yaml
+
+        /var/lib/postgresql/.ssh/id_ed25519:
+          repmgr.ssh_key: []
+    """
+    spec, _, layout = wanted.subject(__pillar__, __opts__["id"])
+    return __states__["file.managed"](
+        name,
+        contents=spec.ssh["private_key"].splitlines(),
+        user=layout.os_user,
+        group=layout.os_user,
+        mode="0600",
+        makedirs=True,
+        dir_mode="0700",
+        show_changes=False,
+    )
+
+
+@reported
 def standby_cloned(name):
     """
     Have a data directory on this node that is a clone of the live primary.
@@ -119,7 +146,7 @@ def standby_cloned(name):
     if look.todo(Step.CLONE) is None:
         return _result(name, f"{layout.data_directory} needs no clone")
     plan = look.plan
-    source = look.spec.nodes[plan.primary]
+    source = look.spec.nodes[plan.source]
     changes = {
         "data_directory": {
             "old": planning.describe_data(look.seen),

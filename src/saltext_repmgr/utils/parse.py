@@ -20,6 +20,7 @@ from saltext_repmgr.utils.records import Shutdown
 from saltext_repmgr.utils.records import ShutdownState
 
 NO_EVENTS = "no matching events found"
+_USAGE_HINT = 'Try "repmgr'
 
 _FLAG = {"0": False, "1": True}
 _FLAG_OR_UNKNOWN = {**_FLAG, "-1": None}
@@ -218,11 +219,12 @@ def _check(text):
 def single_check(text):
     """Return the :class:`Check` of ``node check`` with one check, text or ``--nagios``.
 
-    None where nothing was printed, that is, the check could not be made: the exit code
-    alone does not tell, for repmgr's BAD_CONFIG and Nagios' WARNING are both 1.
+    None where the check was not made. The exit code does not tell: repmgr's BAD_CONFIG
+    and Nagios' WARNING are both 1.
     """
     rows = _lines(text)
-    if not rows:
+    # An option this repmgr does not have makes it print where there is help.
+    if not rows or rows[0].startswith(_USAGE_HINT):
         return None
     with _Line(rows[0]):
         match = re.fullmatch(r"(REPMGR[A-Z_]*) ([A-Z]+): (.*?)(?: \| .*| \| ?)?", rows[0])
@@ -235,10 +237,12 @@ def options(text):
     """Return ``{name: value}`` of a line such as ``--state=SHUTDOWN --last-checkpoint-lsn=0/1``.
 
     It is what ``node check --optformat`` and some other commands print; ``{}`` where
-    they print nothing.
+    they have nothing to say.
     """
     found = {}
     for row in _lines(text):
+        if row.startswith(_USAGE_HINT):
+            continue
         with _Line(row):
             for word in row.split():
                 found.update([re.fullmatch(r"--([a-z-]+)=(.*)", word).groups()])

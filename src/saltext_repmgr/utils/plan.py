@@ -5,6 +5,7 @@ is asked once per orchestration, with what all nodes said of themselves. Their r
 why they are what they are, stand in docs/design.md.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -46,6 +47,8 @@ class Plan:
         Why nothing may be done, with the next step in words; then there are no actions.
     primary
         Name of the node that is, or will be, the primary.
+    source
+        Name of the node that a clone is taken from and streams from afterwards.
     """
 
     role: Role | None
@@ -53,6 +56,7 @@ class Plan:
     refusal: str = ""
     primary: str | None = None
     notes: tuple[str, ...] = ()
+    source: str | None = None
 
     def action(self, *steps):
         """Return the first action that is one of ``steps``, or None."""
@@ -151,7 +155,7 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
     if live == [node.name]:
         return _primary_running(spec, node, seen)
     if live:
-        return _join(spec, node, seen, live[0], servers[live[0]])
+        return _from_source(node, seen, _join(spec, node, seen, live[0], servers[live[0]]))
     return _without_primary(spec, node, seen, run)
 
 
@@ -172,7 +176,7 @@ def _without_primary(spec, node, seen, run):
     if run.primary == node.name or only:
         return _become_primary(spec, node, seen, run.new or only)
     if run.primary and run.assume:
-        return _join(spec, node, seen, run.primary, None)
+        return _from_source(node, seen, _join(spec, node, seen, run.primary, None))
     others = ", ".join(f"{n}: {m.reach.value}" for n, m in seen.members.items())
     if seen.data.standby and not seen.running:
         start = Action(Step.START, "it is a standby and is down")
@@ -261,6 +265,32 @@ def _join(spec, node, seen, primary, server):
     if seen.untouched:
         return _replace(primary, f"{data.path} holds what initdb made and nothing else")
     return _foreign(spec, seen, primary, server)
+
+
+def _from_source(node, seen, decided):
+    """Say where a clone is taken from: pillar's ``upstream``, if that is a standby in service."""
+    if decided.action(Step.CLONE) is None:
+        return decided
+    source, notes = decided.primary, decided.notes
+    if node.upstream and node.upstream != decided.primary:
+        member = seen.members.get(node.upstream)
+        primary = seen.members.get(decided.primary)
+        known = primary is not None and primary.server is not None
+        if not known or _cascades(member, primary.server):
+            source = node.upstream
+        else:
+            notes += (f"its upstream {node.upstream} is no standby in service: {source} is taken",)
+    return dataclasses.replace(decided, source=source, notes=notes)
+
+
+def _cascades(member, primary):
+    """Whether a member can feed another standby: it streams the primary's data itself."""
+    server = member.server if member is not None else None
+    return (
+        server is not None
+        and server.receiver == "streaming"
+        and server.system_identifier == primary.system_identifier
+    )
 
 
 _START_CLONE = Action(Step.START, "it is a new clone")

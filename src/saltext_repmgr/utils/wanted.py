@@ -144,6 +144,18 @@ def host_entries(spec):
     return {address: names for address, names in entries.items() if names}
 
 
+def ssh_files(spec):
+    """Return where the postgres user's key goes, with its public half; empty without one."""
+    if not spec.ssh:
+        return {}
+    kind = spec.ssh["public_key"].split()[0]
+    name = {"ssh-rsa": "id_rsa", "ssh-ed25519": "id_ed25519"}.get(kind, "id_ecdsa")
+    return {
+        "public_key": spec.ssh["public_key"].strip(),
+        "private_key": f"/var/lib/postgresql/.ssh/{name}",
+    }
+
+
 def describe(spec, node, layout):
     """Return, as plain data without any secret, all that the SLS files of a node render."""
     return {
@@ -170,5 +182,5 @@ def describe(spec, node, layout):
         "hba_text": hba.block(hba.cluster_rules(spec)),
         "sudoers_text": sudoers(layout),
         "unit_text": repmgrd_unit(spec, layout),
-        "ssh": sorted(spec.ssh or ()),
+        "ssh": ssh_files(spec),
     }

@@ -439,3 +439,31 @@ def test_facts_survive_the_way_over_the_bus():
     )
     assert facts.from_dict(Observation, facts.to_dict(facts_seen)) == facts_seen
     assert facts.from_dict(Observation, {**facts.to_dict(facts_seen), "later": 1}) == facts_seen
+
+
+class TestSource:
+    """Where a clone is taken from."""
+
+    spec = dataclasses.replace(
+        SPEC, nodes={**NODES, "node3": dataclasses.replace(NODES["node3"], upstream="node2")}
+    )
+
+    def source(self, **members):
+        return plan.decide(self.spec, self.spec.nodes["node3"], seen("node3", BARE, **members))
+
+    def test_the_upstream_that_streams(self):
+        decided = self.source(node1=server(), node2=standby())
+        assert (decided.source, decided.notes) == ("node2", ())
+
+    @pytest.mark.parametrize("state", [Reach.REFUSED, standby(receiver=None)])
+    def test_the_primary_where_that_is_not_in_service(self, state):
+        decided = self.source(node1=server(), node2=state)
+        assert decided.source == "node1"
+        assert "no standby in service" in decided.notes[0]
+
+    def test_a_dry_run_assumes_it(self):
+        run = Run(primary="node1", new=True, assume=True)
+        decided = plan.decide(
+            self.spec, self.spec.nodes["node3"], seen("node3", node2=Reach.REFUSED), run
+        )
+        assert decided.source == "node2"
