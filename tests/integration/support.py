@@ -1,0 +1,162 @@
+"""What the integration tests ask of a cluster in a lab."""
+
+import copy
+import json
+
+PASSWORD = "correct-horse-battery-staple"
+VERSIONS = {"bullseye": 13, "bookworm": 15, "trixie": 17}
+
+
+class Cluster:
+    """A lab together with the pillar it is given."""
+
+    def __init__(self, lab, witness=False, pillar=None):
+        self.lab = lab
+        self.version = VERSIONS[lab.spec.release]
+        names = [host.name for host in lab.nodes]
+        nodes = {
+            name: {"id": number + 1, "host": lab[name].address} for number, name in enumerate(names)
+        }
+        nodes[names[0]]["role"] = "primary"
+        if witness:
+            nodes[names[-1]]["role"] = "witness"
+        self.pillar = {
+            "cluster": "foobar",
+            "subnet": "10.77.0.0/24",
+            "password": PASSWORD,
+            "nodes": nodes,
+            **(pillar or {}),
+        }
+        self.publish()
+
+    @property
+    def nodes(self):
+        """The hosts of the cluster."""
+        return self.lab.nodes
+
+    @property
+    def port(self):
+        return self.pillar.get("postgres", {}).get("port", 5432)
+
+    def publish(self, **changes):
+        """Give the pillar, with changes at its top level, to everybody."""
+        self.pillar.update(changes)
+        self.lab.set_pillar(self.pillar)
+
+    def changed(self, **changes):
+        """Return a copy of the pillar with changes at its top level."""
+        return {**copy.deepcopy(self.pillar), **changes}
+
+    # -- runs ---------------------------------------------------------------------------
+
+    def orchestrate(self, *words, timeout=420):
+        """Run the orchestration and return its :class:`Run`."""
+        done = self.lab.salt_run("state.orchestrate", "repmgr.cluster", *words, timeout=timeout)
+        return Run(done)
+
+    def apply(self, name, *words):
+        """Run ``state.apply repmgr`` on one node and return ``{state id: result}``."""
+        done = self.lab.salt_call(name, "state.apply", "repmgr", *words)
+        assert isinstance(done.data, dict), (done.stdout, done.stderr)
+        return {key.split("_|-")[1]: value for key, value in done.data.items()}
+
+    # -- looks --------------------------------------------------------------------------
+
+    def sql(self, name, query, dbname="postgres"):
+        """Run a query on a node over its socket and return psql's bare output."""
+        argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-p", str(self.port), "-d", dbname]
+        return self.lab[name].run([*argv, "-c", query], user="postgres").stdout.strip()
+
+    def started(self, name):
+        """When the server of a node was started."""
+        return self.sql(name, "SELECT pg_postmaster_start_time()")
+
+    def show(self, name):
+        """What repmgr itself says of the cluster: ``{node id: (availability, recovery)}``,
+        and its exit code."""
+        argv = [f"/usr/lib/postgresql/{self.version}/bin/repmgr", "-f", "/etc/repmgr.conf"]
+        done = self.lab[name].run([*argv, "cluster", "show", "--csv"], user="postgres", check=False)
+        rows = [line.split(",") for line in done.stdout.splitlines()]
+        return {int(i): (int(a), int(r)) for i, a, r in rows}, done.returncode
+
+    def streaming(self, name):
+        """The names of the standbys that stream from a node."""
+        query = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
+        return sorted(self.sql(name, query).split())
+
+    def plan(self, name):
+        """What a node would do."""
+        return self.lab.salt_call(name, "repmgr_node.plan").data
+
+    def fingerprint(self, name):
+        """A hash over everything on a host that the extension could have changed."""
+        return self.lab[name].sh(_FINGERPRINT)
+
+
+# Content, owner and mode of configuration; packages; processes; the data directories by
+# name and size (their content is another test's).
+_FINGERPRINT = """
+{ find /etc /var/lib/postgresql /usr/local /root -xdev \\( -name '*.pyc' -o -name mtab \\
+       -o -path '/etc/salt/pki/*' -o -path '/root/.cache*' -o -path '*/pg_stat*' \\
+       -o -path '*/pg_wal*' -o -path '*/global/pg_control' -o -path '*/pg_xact/*' \\
+       -o -path '*/pg_logical/*' -o -path '*/base/*' -o -path '*/global/*' \\) -prune \\
+       -o -printf '%p %u %m %y ' -type f -exec md5sum {} \\; -o -printf '\\n'
+  dpkg-query -W -f='${Package} ${Version} ${db:Status-Status}\\n'
+  pgrep -a -u postgres -f 'postgres -D|repmgrd' || true
+  ls /run/systemd/transient 2>/dev/null | grep repmgr || true
+} | sort
+"""
+
+
+class Run:
+    """The result of an orchestration."""
+
+    def __init__(self, done):
+        self.returncode = done.returncode
+        self.stdout, self.stderr = done.stdout, done.stderr
+        assert isinstance(done.data, dict), (done.returncode, done.stdout, done.stderr)
+        (self._states,) = done.data["data"].values()
+        assert isinstance(self._states, dict), self._states
+
+    @property
+    def ok(self):
+        return self.returncode == 0
+
+    def step(self, name):
+        """Return the result of a step, by its id."""
+        return next(s for s in self._states.values() if s["__id__"] == name)
+
+    @property
+    def steps(self):
+        """The ids of all steps, in the order in which they ran."""
+        return [s["__id__"] for s in sorted(self._states.values(), key=lambda s: s["__run_num__"])]
+
+    @property
+    def failed(self):
+        return [s["__id__"] for s in self._states.values() if s["result"] is False]
+
+    def nodes(self, step):
+        """Return ``{minion: {state id: result}}`` of a step."""
+        returned = self.step(step)["changes"].get("ret", {})
+        return {
+            minion: {key.split("_|-")[1]: value for key, value in states.items()}
+            for minion, states in returned.items()
+        }
+
+    @property
+    def changes(self):
+        """``{(step, minion, state): changes}`` of everything that changed or would change."""
+        found = {}
+        for state in self._states.values():
+            for minion, states in self.nodes(state["__id__"]).items():
+                for name, result in states.items():
+                    if result["changes"]:
+                        found[state["__id__"], minion, name] = result["changes"]
+        return found
+
+    def announced(self):
+        """``{(minion, state)}`` of what a run did, or a dry run says it would do."""
+        return {(minion, state) for _, minion, state in self.changes}
+
+    def __repr__(self):
+        return json.dumps({s["__id__"]: s["comment"] for s in self._states.values()}, indent=1)
