@@ -358,8 +358,10 @@ def node_rejoin(
     version, config
         See above.
 
-    From PostgreSQL 15 on a crashed node is rewound as well. An older one on Debian must
-    be started and stopped once before, as pg_rewind cannot find its configuration.
+    From PostgreSQL 15 on a crashed node is rewound as well. An older one on Debian has
+    to be recovered before, without letting anyone in to write, as ``postgres``:
+    ``/usr/lib/postgresql/<V>/bin/postgres --single -F -D <its data> -c
+    config_file=<its postgresql.conf> template1 </dev/null``.
 
     CLI Example:
 

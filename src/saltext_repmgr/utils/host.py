@@ -96,11 +96,26 @@ def postmaster_pid(path):
     PostgreSQL server.
     """
     try:
-        pid = int(Path(path, "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
+        pid = int(_lock_file(path)[0])
         name = Path("/proc", str(pid), "comm").read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
+    except (OSError, ValueError, IndexError):
         return None
     return pid if name in ("postgres", "postmaster") else None
+
+
+def postmaster_socket(path):
+    """Return ``(directory, port)`` of the socket of the server that runs on a data
+    directory, or None where there is none: they may differ from what is configured."""
+    try:
+        lines = _lock_file(path)
+        # Lines 4 and 5, see "postmaster.pid" in PostgreSQL's miscadmin.h.
+        return lines[4], int(lines[3])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _lock_file(path):
+    return Path(path, "postmaster.pid").read_text(encoding="utf-8").split("\n")
 
 
 @dataclass(frozen=True)

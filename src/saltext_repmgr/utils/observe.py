@@ -2,6 +2,7 @@
 
 import dataclasses
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,13 +19,16 @@ from saltext_repmgr.utils.spec import DATABASE_NAME
 from saltext_repmgr.utils.spec import ROLE_NAME
 
 REPMGRD_UNIT = "repmgrd"
+_STARTING_SECONDS = 5
 
 
 def local_connection(spec, layout, dbname=DATABASE_NAME):
     """Return a context manager with a superuser connection over the local socket."""
+    configured = (layout.socket_directory, spec.postgres.port)
+    directory, port = host.postmaster_socket(layout.data_directory) or configured
     return db.connect(
-        host=layout.socket_directory,
-        port=spec.postgres.port,
+        host=directory or layout.socket_directory,
+        port=port,
         user=layout.os_user,
         dbname=dbname,
         os_user=layout.os_user,
@@ -58,10 +62,7 @@ def observe(spec, node, layout):
     repmgrd = Repmgrd(unit=daemon.state, pid=daemon.pid, started=daemon.started)
     own, error = None, ""
     if running:
-        try:
-            own, repmgrd = _own_server(spec, layout, repmgrd)
-        except RepmgrError as err:
-            error = str(err)
+        own, repmgrd, error = _ask_own_server(spec, layout, repmgrd)
     return Observation(
         node=node.name,
         version=layout.version,
@@ -76,6 +77,20 @@ def observe(spec, node, layout):
         repmgrd=repmgrd,
         members=_members(spec, [n for n in spec.data_nodes if n.name != node.name]),
     )
+
+
+def _ask_own_server(spec, layout, repmgrd):
+    """Ask a server that runs but may be on its way up or down, and give it some seconds."""
+    deadline = time.monotonic() + _STARTING_SECONDS
+    while True:
+        try:
+            return (*_own_server(spec, layout, repmgrd), "")
+        except ConnectionFailed as err:
+            if time.monotonic() >= deadline:
+                return None, repmgrd, str(err)
+        except RepmgrError as err:
+            return None, repmgrd, str(err)
+        time.sleep(0.2)
 
 
 def _own_server(spec, layout, repmgrd):

@@ -100,7 +100,8 @@ def _disagreements(spec, reports):
                 f" orchestration {spec.cluster!r}; give all of them the same pillar"
             )
         for other, address in report["resolution"].items():
-            if not address:
+            # With manage_hosts the first step is what makes them resolve.
+            if not address and not spec.manage_hosts:
                 problems.append(
                     f"repmgr.nodes.{other}.host: {name} cannot resolve"
                     f" {spec.nodes[other].host!r}; correct it, or set 'manage_hosts: true' and an"

@@ -135,13 +135,11 @@ def daemon_files(spec, node, layout, unit):
 def host_entries(spec):
     """Return ``{address: [names]}`` for /etc/hosts, where pillar asks for it."""
     entries = {}
-    if spec.manage_hosts:
-        for node in spec.members:
-            names = entries.setdefault(node.address or node.host, [])
-            names += [
-                n for n in dict.fromkeys((node.host, node.name)) if n != node.host or node.address
-            ]
-    return {address: names for address, names in entries.items() if names}
+    for node in spec.members if spec.manage_hosts else ():
+        # Without an address of its own, the host is one.
+        names = (node.host, node.name) if node.address else (node.name,)
+        entries[node.address or node.host] = list(dict.fromkeys(names))
+    return entries
 
 
 def ssh_files(spec):
