@@ -263,10 +263,17 @@ class Host:
     def remove(self):
         for node in list(self.daemons):
             self.daemon_stop(node)
-        for name in NODES.values():
-            if pathlib.Path(f"/etc/postgresql/{self.version}/{name}").exists():
-                subprocess.run(["pg_dropcluster", "--stop", str(self.version), name], check=False)
-        for node in NODES:
+        for node, name in NODES.items():
+            etc = pathlib.Path(f"/etc/postgresql/{self.version}/{name}")
+            if (etc / "postgresql.conf").exists():
+                subprocess.run(
+                    ["pg_dropcluster", "--stop", str(self.version), name],
+                    check=False,
+                    # It complains about a cluster whose data was removed for a clone.
+                    stderr=subprocess.DEVNULL,
+                )
+            # It leaves the files it does not know.
+            shutil.rmtree(etc, ignore_errors=True)
             shutil.rmtree(self.data(node), ignore_errors=True)
         shutil.rmtree(ETC, ignore_errors=True)
 

@@ -3,13 +3,13 @@
 import ipaddress
 from collections.abc import Mapping
 
+from saltext_repmgr.utils import checks
 from saltext_repmgr.utils import pillar_nodes
 from saltext_repmgr.utils import pillar_postgres
 from saltext_repmgr.utils import pillar_secrets
 from saltext_repmgr.utils import repmgr_settings
-from saltext_repmgr.utils import validate
+from saltext_repmgr.utils.checks import MISSING
 from saltext_repmgr.utils.spec import ClusterSpec
-from saltext_repmgr.utils.validate import MISSING
 
 ROOT = "repmgr"
 KEYS = (
@@ -51,14 +51,14 @@ def read(pillar):
     :class:`~saltext_repmgr.utils.errors.PillarError` with every mistake found; no
     message contains the password or the private key.
     """
-    problems = validate.Problems()
+    problems = checks.Problems()
     if pillar is None or not isinstance(pillar, Mapping):
-        found = "is missing" if pillar is None else f"is {validate.kind(pillar)}"
+        found = "is missing" if pillar is None else f"is {checks.kind(pillar)}"
         problems.add(ROOT, f"{found}; write a mapping, see pillar.example")
         problems.raise_any()
-    validate.unknown_keys(problems, ROOT, pillar, KEYS, _SYNONYMS)
+    checks.unknown_keys(problems, ROOT, pillar, KEYS, _SYNONYMS)
     postgres = pillar_postgres.read(problems, f"{ROOT}.postgres", pillar.get("postgres", MISSING))
-    manage_hosts = validate.boolean(
+    manage_hosts = checks.boolean(
         problems, f"{ROOT}.manage_hosts", pillar.get("manage_hosts", MISSING), False
     )
     subnets = _subnets(problems, pillar.get("subnet", MISSING))
@@ -76,7 +76,7 @@ def read(pillar):
         settings=repmgr_settings.read(
             problems, f"{ROOT}.settings", pillar.get("settings", MISSING)
         ),
-        force=validate.boolean(problems, f"{ROOT}.force", pillar.get("force", MISSING), False),
+        force=checks.boolean(problems, f"{ROOT}.force", pillar.get("force", MISSING), False),
         manage_hosts=manage_hosts,
         ssh=pillar_secrets.ssh(problems, f"{ROOT}.ssh", pillar.get("ssh", MISSING)),
     )
@@ -97,7 +97,7 @@ def _cluster(problems, value):
     if value is MISSING:
         problems.add(key, "is missing; write the cluster's name, for example 'cluster: foobar'")
         return None
-    return validate.name(problems, key, value, "the cluster's name")
+    return checks.name(problems, key, value, "the cluster's name")
 
 
 def _subnets(problems, value):
@@ -127,16 +127,14 @@ def _subnet(problems, key, value):
     if not isinstance(value, str):
         problems.add(
             key,
-            f"is {validate.show(value)} ({validate.kind(value)}); write a network as a string,"
+            f"is {checks.show(value)} ({checks.kind(value)}); write a network as a string,"
             " for example '192.168.1.0/24'",
         )
         return None
     try:
         network = ipaddress.ip_network(value, strict=False)
     except ValueError:
-        problems.add(
-            key, f"is {validate.show(value)}; write a network, for example '192.168.1.0/24'"
-        )
+        problems.add(key, f"is {checks.show(value)}; write a network, for example '192.168.1.0/24'")
         return None
     if "/" not in value:
         problems.add(

@@ -3,9 +3,9 @@
 import ipaddress
 from collections.abc import Mapping
 
+from saltext_repmgr.utils import checks
 from saltext_repmgr.utils import errors
 from saltext_repmgr.utils import hba
-from saltext_repmgr.utils import validate
 from saltext_repmgr.utils.hba import Rule
 from saltext_repmgr.utils.hba import Token
 
@@ -46,11 +46,11 @@ _EXAMPLE = "'host app app 10.0.0.0/8 scram-sha-256'"
 
 def read(problems, key, value):
     """The rules as a tuple of :class:`~saltext_repmgr.utils.hba.Rule`."""
-    if value is validate.MISSING or value is None:
+    if value is checks.MISSING or value is None:
         return ()
     if not isinstance(value, (list, tuple)):
         problems.add(
-            key, f"is {validate.kind(value)}; write a list of rules, for example [{_EXAMPLE}]"
+            key, f"is {checks.kind(value)}; write a list of rules, for example [{_EXAMPLE}]"
         )
         return ()
     rules = (_rule(problems, f"{key}.{index}", item) for index, item in enumerate(value))
@@ -66,7 +66,7 @@ def _rule(problems, key, item):
         rule = _from_mapping(problems, key, item)
         keys = {name: f"{key}.{name}" for name in KEYS}
     else:
-        problems.add(key, f"is {validate.kind(item)}; write a mapping or a line such as {_EXAMPLE}")
+        problems.add(key, f"is {checks.kind(item)}; write a mapping or a line such as {_EXAMPLE}")
         return None
     if rule is not None:
         _check(problems, keys, rule)
@@ -75,7 +75,7 @@ def _rule(problems, key, item):
 
 def _from_line(problems, key, line):
     # A line may hold an LDAP or RADIUS secret: only its faulty part is ever shown.
-    if not validate.is_one_line(line.strip()):
+    if not checks.is_one_line(line.strip()):
         problems.add(key, "has several lines or a control character; write one rule an item")
         return None
     try:
@@ -107,7 +107,7 @@ def _strict(problems, key, written, network):
 
 
 def _from_mapping(problems, key, item):
-    validate.unknown_keys(problems, key, item, KEYS, _KEY_SYNONYMS)
+    checks.unknown_keys(problems, key, item, KEYS, _KEY_SYNONYMS)
     before = len(problems)
     for name in ("type", "database", "user", "method"):
         if name not in item:
@@ -115,7 +115,7 @@ def _from_mapping(problems, key, item):
     rule_type, method = item.get("type", "host"), item.get("method", "reject")
     for name, word in (("type", rule_type), ("method", method)):
         if not isinstance(word, str):
-            problems.add(f"{key}.{name}", f"is {validate.kind(word)}; write a string")
+            problems.add(f"{key}.{name}", f"is {checks.kind(word)}; write a string")
     databases = _names(problems, f"{key}.database", item.get("database", "all"))
     users = _names(problems, f"{key}.user", item.get("user", "all"))
     address = _address(problems, f"{key}.address", rule_type, item)
@@ -128,10 +128,10 @@ def _from_mapping(problems, key, item):
 def _names(problems, key, value):
     tokens = []
     for text in value if isinstance(value, (list, tuple)) else [value]:
-        if not isinstance(text, str) or not text or not validate.is_one_line(text):
+        if not isinstance(text, str) or not text or not checks.is_one_line(text):
             problems.add(
                 key,
-                f"holds {validate.show(text)}; write a name or a list of names on one line each",
+                f"holds {checks.show(text)}; write a name or a list of names on one line each",
             )
             return ()
         written_quoted = len(text) > 2 and text[0] == text[-1] == '"'
@@ -151,7 +151,7 @@ def _address(problems, key, rule_type, item):
         problems.add(key, "is missing; write a network such as '10.0.0.0/8', a host name, or all")
         return None
     if not isinstance(given, str):
-        problems.add(key, f"is {validate.kind(given)}; write a string")
+        problems.add(key, f"is {checks.kind(given)}; write a string")
         return None
     if given in hba.ADDRESS_KEYWORDS:
         return given
@@ -162,10 +162,10 @@ def _address(problems, key, rule_type, item):
             problems.add(key, f"is {given!r}; write a network such as '10.0.0.0/8'")
             return None
         return network if _strict(problems, key, given, network) else None
-    if validate.ip_address(given):
+    if checks.ip_address(given):
         problems.add(key, f"is {given!r} without a prefix length; write {hba.network(given)!r}")
         return None
-    return validate.host(problems, key, given.removeprefix(".")) and given
+    return checks.host(problems, key, given.removeprefix(".")) and given
 
 
 def _options(problems, key, value):
@@ -192,16 +192,16 @@ def _options(problems, key, value):
 
 def _is_option_value(value):
     if isinstance(value, str):
-        return bool(value) and validate.is_one_line(value)
-    return validate.is_int(value)
+        return bool(value) and checks.is_one_line(value)
+    return checks.is_int(value)
 
 
 def _check(problems, keys, rule):
     """What is wrong with a well-formed rule."""
     is_local = rule.type == "local"
-    if validate.choice(problems, keys["type"], rule.type, TYPES) is None:
+    if checks.choice(problems, keys["type"], rule.type, TYPES) is None:
         return
-    if validate.choice(problems, keys["method"], rule.method, METHODS, _METHOD_SYNONYMS) is None:
+    if checks.choice(problems, keys["method"], rule.method, METHODS, _METHOD_SYNONYMS) is None:
         return
     if rule.method == "trust" and not is_local:
         reason = "lets everybody at these addresses in without a password; write scram-sha-256"

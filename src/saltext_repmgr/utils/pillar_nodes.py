@@ -4,10 +4,10 @@ import ipaddress
 import re
 from collections.abc import Mapping
 
-from saltext_repmgr.utils import validate
+from saltext_repmgr.utils import checks
+from saltext_repmgr.utils.checks import MISSING
 from saltext_repmgr.utils.spec import NodeSpec
 from saltext_repmgr.utils.spec import Role
-from saltext_repmgr.utils.validate import MISSING
 
 KEYS = ("id", "host", "address", "role", "priority", "location", "upstream", "ensure")
 _SYNONYMS = {
@@ -57,7 +57,7 @@ def read(problems, key, value, subnets, manage_hosts):
     if not isinstance(value, Mapping):
         problems.add(
             key,
-            f"is {validate.kind(value)}; write a mapping of minion id to node,"
+            f"is {checks.kind(value)}; write a mapping of minion id to node,"
             " for example 'node1: {id: 1, role: primary}'",
         )
         return {}
@@ -78,15 +78,15 @@ def read(problems, key, value, subnets, manage_hosts):
 def _node(problems, key, name, entry, manage_hosts):
     usable_name = _minion_id(problems, key, name)
     if not isinstance(entry, Mapping):
-        problems.add(key, f"is {validate.kind(entry)}; write a mapping, for example '{{id: 1}}'")
+        problems.add(key, f"is {checks.kind(entry)}; write a mapping, for example '{{id: 1}}'")
         return None
     if not isinstance(name, str):
         return None
-    validate.unknown_keys(problems, key, entry, KEYS, _SYNONYMS)
-    role = validate.choice(
+    checks.unknown_keys(problems, key, entry, KEYS, _SYNONYMS)
+    role = checks.choice(
         problems, f"{key}.role", entry.get("role", "standby"), _ROLES, ROLE_SYNONYMS
     )
-    ensure = validate.choice(
+    ensure = checks.choice(
         problems,
         f"{key}.ensure",
         entry.get("ensure", "present"),
@@ -97,7 +97,7 @@ def _node(problems, key, name, entry, manage_hosts):
     absent = ensure == "absent"
     host, address = _where(problems, key, name, entry, usable_name)
     if manage_hosts and not absent and host and address is None and "address" not in entry:
-        if validate.ip_address(host) is None:
+        if checks.ip_address(host) is None:
             problems.add(
                 f"{key}.address",
                 f"is missing; manage_hosts needs the IP address of host {host!r}",
@@ -117,7 +117,7 @@ def _node(problems, key, name, entry, manage_hosts):
 
 def _minion_id(problems, key, name):
     """Whether the minion id can be repmgr's node_name as it is."""
-    if validate.name(problems, key, name, "a minion id that repmgr takes as node name") is None:
+    if checks.name(problems, key, name, "a minion id that repmgr takes as node name") is None:
         return False
     if len(name) > MAX_NAME:
         problems.add(
@@ -133,18 +133,18 @@ def _id(problems, key, value):
     if value is MISSING:
         problems.add(key, "is missing; write a whole number that no other node has")
         return None
-    return validate.integer(problems, key, value, 1, MAX_ID)
+    return checks.integer(problems, key, value, 1, MAX_ID)
 
 
 def _where(problems, key, name, entry, usable_name):
     host = address = None
     if "host" in entry:
-        host = validate.host(problems, f"{key}.host", entry["host"])
+        host = checks.host(problems, f"{key}.host", entry["host"])
     elif usable_name:
-        host = validate.host(problems, f"{key}.host", name)
+        host = checks.host(problems, f"{key}.host", name)
     if "address" in entry:
-        address = validate.peer_address(problems, f"{key}.address", entry["address"])
-    if host and address and validate.ip_address(host) and host != address:
+        address = checks.peer_address(problems, f"{key}.address", entry["address"])
+    if host and address and checks.ip_address(host) and host != address:
         problems.add(
             f"{key}.address", f"is {address} but host is {host}; remove address or correct one"
         )
@@ -153,18 +153,18 @@ def _where(problems, key, name, entry, usable_name):
 
 def _priority(problems, key, value, role):
     if role is Role.WITNESS:
-        if value is not MISSING and (value != 0 or not validate.is_int(value)):
+        if value is not MISSING and (value != 0 or not checks.is_int(value)):
             problems.add(
-                key, f"is {validate.show(value)}; a witness is never promoted, remove priority"
+                key, f"is {checks.show(value)}; a witness is never promoted, remove priority"
             )
         return 0
     if value is MISSING:
         return 100
-    return validate.integer(problems, key, value, 0, MAX_PRIORITY)
+    return checks.integer(problems, key, value, 0, MAX_PRIORITY)
 
 
 def _location(problems, key, value):
-    return validate.name(
+    return checks.name(
         problems,
         key,
         value,
@@ -193,7 +193,7 @@ def _unique(problems, key, nodes, attribute, value_of):
 def _inside(problems, key, nodes, subnets):
     for node in nodes.values():
         attribute = "address" if node.address else "host"
-        found = validate.ip_address(getattr(node, attribute) or "")
+        found = checks.ip_address(getattr(node, attribute) or "")
         if found is None or node.absent or not subnets:
             continue
         if not any(found in network for network in subnets):
@@ -233,9 +233,9 @@ def _upstream_mistake(node, nodes, entries):
     if node.role in (Role.PRIMARY, Role.WITNESS):
         return f"is given for a {node.role.value}; only a standby has one, remove it"
     if not isinstance(node.upstream, str) or node.upstream not in entries:
-        meant = validate.likely(node.upstream, [n for n in entries if n != node.name])
+        meant = checks.likely(node.upstream, [n for n in entries if n != node.name])
         hint = f"did you mean {meant!r}?" if meant else "write a minion id from repmgr.nodes"
-        return f"is {validate.show(node.upstream)}, which is not in repmgr.nodes; {hint}"
+        return f"is {checks.show(node.upstream)}, which is not in repmgr.nodes; {hint}"
     if node.upstream == node.name:
         return "is the node itself; write another node or remove it"
     target = nodes.get(node.upstream)

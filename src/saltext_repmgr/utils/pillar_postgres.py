@@ -4,11 +4,11 @@ import math
 import posixpath
 import re
 
+from saltext_repmgr.utils import checks
 from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import pillar_hba
-from saltext_repmgr.utils import validate
+from saltext_repmgr.utils.checks import MISSING
 from saltext_repmgr.utils.spec import PostgresSpec
-from saltext_repmgr.utils.validate import MISSING
 
 KEYS = ("version", "cluster", "port", "data_directory", "settings", "hba")
 _SYNONYMS = {
@@ -56,14 +56,14 @@ _ON = ("on", "true", "yes", "1")
 
 def read(problems, key, value):
     """The section as a :class:`~saltext_repmgr.utils.spec.PostgresSpec`."""
-    section = validate.mapping_or_none(problems, key, value) or {}
-    validate.unknown_keys(problems, key, section, KEYS, _SYNONYMS)
+    section = checks.mapping_or_none(problems, key, value) or {}
+    checks.unknown_keys(problems, key, section, KEYS, _SYNONYMS)
     version = section.get("version")
     if version is not None:
-        version = validate.integer(problems, f"{key}.version", version, *VERSIONS)
+        version = checks.integer(problems, f"{key}.version", version, *VERSIONS)
     return PostgresSpec(
         version=version,
-        cluster=validate.name(
+        cluster=checks.name(
             problems,
             f"{key}.cluster",
             section.get("cluster", "main"),
@@ -71,7 +71,7 @@ def read(problems, key, value):
             _CLUSTER,
             "letters, digits, '_' and '.' (a '-' breaks its systemd service)",
         ),
-        port=validate.integer(problems, f"{key}.port", section.get("port", 5432), 1, 65535),
+        port=checks.integer(problems, f"{key}.port", section.get("port", 5432), 1, 65535),
         data_directory=_data_directory(
             problems, f"{key}.data_directory", section.get("data_directory")
         ),
@@ -85,14 +85,14 @@ def _data_directory(problems, key, value):
         return None
     example = "write a path such as '/srv/postgresql/main'"
     if not isinstance(value, str):
-        problems.add(key, f"is {validate.kind(value)}; {example}")
+        problems.add(key, f"is {checks.kind(value)}; {example}")
         return None
     if not value.startswith("/"):
-        problems.add(key, f"is {validate.show(value)}, which is not absolute; {example}")
+        problems.add(key, f"is {checks.show(value)}, which is not absolute; {example}")
     elif not _PATH.fullmatch(value) or ".." in value.split("/"):
         problems.add(
             key,
-            f"is {validate.show(value)}; it consists of letters, digits and _.+@-, without '..'",
+            f"is {checks.show(value)}; it consists of letters, digits and _.+@-, without '..'",
         )
     else:
         # normpath keeps two leading slashes, as POSIX allows them a meaning.
@@ -106,7 +106,7 @@ def _data_directory(problems, key, value):
 
 
 def _settings(problems, key, value):
-    mapping = validate.mapping_or_none(problems, key, value) or {}
+    mapping = checks.mapping_or_none(problems, key, value) or {}
     settings = {}
     for name, found in mapping.items():
         setting_key = f"{key}.{name}"
@@ -119,7 +119,7 @@ def _settings(problems, key, value):
         elif _is_value(problems, setting_key, found):
             mistake = _RULES[name](found) if name in _RULES else None
             if mistake:
-                problems.add(setting_key, f"is {validate.show(found)}; {mistake}")
+                problems.add(setting_key, f"is {checks.show(found)}; {mistake}")
             settings[name] = tuple(found) if isinstance(found, list) else found
     _archiving(problems, key, settings, mapping)
     return settings
@@ -135,7 +135,7 @@ def _is_value(problems, key, value):
     if value is None:
         problems.add(key, "is empty; write a value, or remove it for the default")
     elif not isinstance(value, (bool, int, float, str)):
-        problems.add(key, f"is {validate.kind(value)}; write a string, a number or a boolean")
+        problems.add(key, f"is {checks.kind(value)}; write a string, a number or a boolean")
     elif not _is_plain(value):
         problems.add(
             key,
@@ -149,7 +149,7 @@ def _is_value(problems, key, value):
 def _is_plain(value):
     if isinstance(value, float):
         return math.isfinite(value)
-    return not isinstance(value, str) or validate.is_one_line(value)
+    return not isinstance(value, str) or checks.is_one_line(value)
 
 
 def _is_on(value):
@@ -222,8 +222,8 @@ def check_capacity(problems, key, settings, members):
         value = settings.get(name)
         if value is None:
             continue
-        if not validate.is_int(value):
-            problems.add(f"{key}.{name}", f"is {validate.show(value)}; write a whole number")
+        if not checks.is_int(value):
+            problems.add(f"{key}.{name}", f"is {checks.show(value)}; write a whole number")
         elif value < needed:
             problems.add(
                 f"{key}.{name}",

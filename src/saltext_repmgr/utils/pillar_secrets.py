@@ -4,8 +4,8 @@ import base64
 import binascii
 import re
 
-from saltext_repmgr.utils import validate
-from saltext_repmgr.utils.validate import MISSING
+from saltext_repmgr.utils import checks
+from saltext_repmgr.utils.checks import MISSING
 
 MINIMUM_LENGTH = 8
 PUBLIC_KEY_TYPES = (
@@ -42,14 +42,14 @@ def password(problems, key, value):
 
 def _password_mistake(value):
     if not isinstance(value, str):
-        return f"is {validate.kind(value)}; write a string, in quotes"
+        return f"is {checks.kind(value)}; write a string, in quotes"
     if not value.strip():
         return f"is empty; write a password of {MINIMUM_LENGTH} characters or more"
     if "-----BEGIN PGP MESSAGE" in value:
         return "is still encrypted; render the pillar with the gpg renderer ('#!yaml|gpg')"
     if re.search(r"[\n\r\0]", value):
         return "contains a line break or a NUL; write it on one line (not as a YAML block)"
-    if validate.is_masked(value):
+    if checks.is_masked(value):
         return "is only asterisks, Salt's mask for a hidden value; write the password itself"
     if _MD5.fullmatch(value) or _SCRAM.match(value):
         return "is a hash; write the clear text, the standbys need it to connect"
@@ -62,10 +62,10 @@ def ssh(problems, key, value):
     """``{"public_key": …, "private_key": …}``, or ``None`` where none is wanted."""
     if value is MISSING or value is None:
         return None
-    pair = validate.mapping_or_none(problems, key, value)
+    pair = checks.mapping_or_none(problems, key, value)
     if pair is None:
         return None
-    validate.unknown_keys(problems, key, pair, SSH_KEYS)
+    checks.unknown_keys(problems, key, pair, SSH_KEYS)
     return {
         "public_key": _public_key(problems, f"{key}.public_key", pair.get("public_key", MISSING)),
         "private_key": _private_key(
@@ -138,10 +138,10 @@ def _text(problems, key, value, what):
     if value is MISSING:
         problems.add(key, f"is missing; write {what}")
     elif not isinstance(value, str):
-        problems.add(key, f"is {validate.kind(value)}; write {what}")
+        problems.add(key, f"is {checks.kind(value)}; write {what}")
     elif not value.strip():
         problems.add(key, f"is empty; write {what}")
-    elif validate.is_masked(value):
+    elif checks.is_masked(value):
         problems.add(key, f"is only asterisks, Salt's mask for a hidden value; write {what}")
     else:
         return value.strip()

@@ -2,7 +2,7 @@
 
 import re
 
-from saltext_repmgr.utils import validate
+from saltext_repmgr.utils import checks
 from saltext_repmgr.utils.repmgr_parameters import EVENTS
 from saltext_repmgr.utils.repmgr_parameters import MAX_BYTES
 from saltext_repmgr.utils.repmgr_parameters import MAX_INT
@@ -33,14 +33,14 @@ _ORDERED = (
 
 def read(problems, key, value):
     """The settings with normalised values: ``bool``, ``int``, ``str`` or a tuple of ``str``."""
-    mapping = validate.mapping_or_none(problems, key, value)
+    mapping = checks.mapping_or_none(problems, key, value)
     if not mapping:
         return {}
     settings = {}
     for name, found in mapping.items():
         setting_key = f"{key}.{name}"
         if name not in PARAMETERS:
-            meant = validate.likely(name, PARAMETERS, _SYNONYMS)
+            meant = checks.likely(name, PARAMETERS, _SYNONYMS)
             hint = f"did you mean {meant!r}?" if meant else "see repmgr.conf.sample of your version"
             problems.add(setting_key, f"is not a parameter of repmgr; {hint}")
         elif name in OWNED:
@@ -59,28 +59,28 @@ def _bool(problems, key, value, _):
     folded = str(value).lower() if isinstance(value, (str, int)) else None
     if folded in _TRUE or folded in _FALSE:
         return folded in _TRUE
-    problems.add(key, f"is {validate.show(value)}; write true or false")
+    problems.add(key, f"is {checks.show(value)}; write true or false")
     return None
 
 
 def _int(problems, key, value, parameter):
-    return validate.integer(problems, key, value, parameter.minimum, MAX_INT)
+    return checks.integer(problems, key, value, parameter.minimum, MAX_INT)
 
 
 def _enum(problems, key, value, parameter):
     folded = value
     if isinstance(value, str):
         folded = next((c for c in parameter.choices if c.lower() == value.lower()), value)
-    return validate.choice(problems, key, folded, parameter.choices)
+    return checks.choice(problems, key, folded, parameter.choices)
 
 
 def _str(problems, key, value, _):
     # A value may hold a secret of the administrator's (a command, say): never shown.
-    if validate.is_int(value) or isinstance(value, float):
+    if checks.is_int(value) or isinstance(value, float):
         value = str(value)
     if not isinstance(value, str):
-        problems.add(key, f"is {validate.kind(value)}; write a string, in quotes")
-    elif not validate.is_one_line(value):
+        problems.add(key, f"is {checks.kind(value)}; write a string, in quotes")
+    elif not checks.is_one_line(value):
         problems.add(
             key, "contains a line break or another control character; write it on one line"
         )
@@ -98,18 +98,18 @@ def _str(problems, key, value, _):
 def _path(problems, key, value, parameter):
     text = _str(problems, key, value, parameter)
     if text and not text.startswith("/"):
-        problems.add(key, f"is {validate.show(text)}; write an absolute path")
+        problems.add(key, f"is {checks.show(text)}; write an absolute path")
         return None
     return text
 
 
 def _delay(problems, key, value, _):
-    text = str(value) if validate.is_int(value) else value
+    text = str(value) if checks.is_int(value) else value
     if isinstance(text, str) and _DELAY.fullmatch(text):
         return text
     problems.add(
         key,
-        f"is {validate.show(value)}; write a whole number with ms, s, min, h or d right after it,"
+        f"is {checks.show(value)}; write a whole number with ms, s, min, h or d right after it,"
         " for example '5min'",
     )
     return None
@@ -119,7 +119,7 @@ def _items(problems, key, value, example):
     """The strings of a list or of a comma separated string, or ``None``."""
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, (list, tuple)) or not all(isinstance(i, str) for i in items):
-        problems.add(key, f"is {validate.kind(value)}; write a list of strings, such as {example}")
+        problems.add(key, f"is {checks.kind(value)}; write a list of strings, such as {example}")
         return None
     return [item.strip() for item in items if item.strip()]
 
@@ -130,9 +130,9 @@ def _events(problems, key, value, _):
         return None
     wrong = [item for item in items if item not in EVENTS]
     for item in wrong:
-        meant = validate.likely(item, EVENTS)
+        meant = checks.likely(item, EVENTS)
         hint = f"did you mean {meant!r}?" if meant else "see the manual's event notifications"
-        problems.add(key, f"{validate.show(item)} is not an event of repmgr; {hint}")
+        problems.add(key, f"{checks.show(item)} is not an event of repmgr; {hint}")
     return None if wrong else ",".join(items)
 
 
@@ -146,7 +146,7 @@ def _mapping(problems, key, value, parameter):
         old, equals, new = item.partition("=")
         if not (equals and old.startswith("/") and new.startswith("/")) or "=" in new:
             problems.add(
-                key, f"{validate.show(item)} is not '/old/directory=/new/directory'; write that"
+                key, f"{checks.show(item)} is not '/old/directory=/new/directory'; write that"
             )
             return None
     return tuple(items)

@@ -206,6 +206,14 @@ def test_node_status_names_the_slots(version):
     assert status.missing_replication_slots == ("repmgr_slot_2",)
 
 
+def test_node_status_with_fewer_slots_than_announced():
+    done = recorded.one(recorded.VERSIONS[0], "detached", "rec1", "node status --csv")
+    announced = '"inactive_replication_slots",1,'
+    assert announced in done.stdout
+    with pytest.raises(ParseError, match="inactive_replication_slots"):
+        parse.node_status_csv(done.stdout.replace(announced, '"inactive_replication_slots",2,'))
+
+
 @VERSIONS
 def test_node_status_counts_files_to_archive(version):
     done = recorded.one(version, "archive_failing_longer", "rec1", "node status --csv")
