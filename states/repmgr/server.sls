@@ -38,7 +38,6 @@ cluster of {{ node.node }}:
 
 {{ node.hba_file }}:
   repmgr_pg.hba_present:
-    - content: {{ node.hba_text | tojson }}
     - require:
       - repmgr_pg: cluster of {{ node.node }}
 

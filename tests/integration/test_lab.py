@@ -1,6 +1,7 @@
 """The lab itself: what every other integration test takes for granted."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -201,9 +202,12 @@ def test_salt(lab):
 def test_pillar(lab):
     pillar = {"cluster": "x", "password": "{{ #'\"", "nodes": {"node1": {"id": 1}}}
     lab.set_pillar(pillar)
-    assert lab.salt_call("node1", "config.get", "repmgr").data == pillar
+    # Salt 3008 masks what it shows of a pillar; templates get it as it is.
+    show = {"string": "{{ pillar['repmgr'] | tojson }}", "default_renderer": "jinja"}
+    assert json.loads(lab.salt_call("node1", "slsutil.renderer", **show).data) == pillar
     lab.set_pillar_files({"a": {"k": 1}, "b": {"k": 2}}, top={"node1": ["a"], "node2": ["b"]})
-    assert lab.salt("*", "config.get", "k").data == {"node1": 1, "node2": 2}
+    show = {"string": "{{ pillar['k'] }}", "default_renderer": "jinja"}
+    assert lab.salt("*", "slsutil.renderer", **show).data == {"node1": "1", "node2": "2"}
 
 
 def test_the_states_of_the_project_are_on_the_master(lab):

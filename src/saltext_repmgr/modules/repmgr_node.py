@@ -19,6 +19,7 @@ from saltext_repmgr.utils.boundary import translated
 from saltext_repmgr.utils.errors import PillarError
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.look import Look
+from saltext_repmgr.utils.plan import Plan
 
 __virtualname__ = "repmgr_node"
 
@@ -92,7 +93,13 @@ def plan():
 
         salt node2 repmgr_node.plan
     """
-    return facts.to_dict(Look(__pillar__, __opts__, __context__).plan)
+    try:
+        return facts.to_dict(Look(__pillar__, __opts__, __context__).plan)
+    except PillarError:
+        raise
+    except RepmgrError as err:
+        # An SLS file that asks shall fail in words and not while it is rendered.
+        return facts.to_dict(Plan(None, refusal=str(err)))
 
 
 def report(refresh=True):

@@ -9,12 +9,11 @@ CLI Example:
 """
 
 import salt.client
-import salt.pillar
 
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import survey
-from saltext_repmgr.utils.boundary import translated
+from saltext_repmgr.utils.errors import PillarError
 
 __virtualname__ = "repmgr"
 
@@ -38,7 +37,6 @@ def _cmd(tgt, fun, **kwargs):
     return found
 
 
-@translated
 def preflight(cluster=None):
     """
     Check the pillar and what the minions say, as the orchestration does before it begins.
@@ -46,8 +44,9 @@ def preflight(cluster=None):
     cluster
         Name of the cluster (str), where the master knows more than one.
 
-    Returns who the primary is or would become and why, the order of work, nodes that
-    cannot take part. Raises where the pillar is wrong, with every mistake.
+    Returns a dictionary: ``problems`` (every mistake, list of str; then the exit code is 1),
+    ``primary`` and ``reason``, ``order`` of work, and ``missing``, the nodes that cannot
+    take part, each with the reason.
 
     CLI Example:
 
@@ -56,6 +55,13 @@ def preflight(cluster=None):
         salt-run repmgr.preflight
         salt-run repmgr.preflight cluster=foobar
     """
-    spec = _spec(cluster)
-    replies = master.ask(_cmd, [n.name for n in spec.members])
-    return facts.to_dict(survey.survey(spec, replies))
+    try:
+        spec = _spec(cluster)
+        found = survey.survey(spec, master.ask(_cmd, [n.name for n in spec.members]))
+    except PillarError as err:
+        problems = tuple(f"{key}: {message}" for key, message in err.problems)
+        found = survey.Survey(cluster or "", problems=problems)
+    if found.problems:
+        __context__["retcode"] = 1
+    told = facts.to_dict(found)
+    return {k: told[k] for k in ("cluster", "problems", "primary", "reason", "order", "missing")}

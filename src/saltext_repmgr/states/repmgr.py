@@ -44,6 +44,28 @@ def _result(name, comment, changes=None, result=True):
     return {"name": name, "result": result, "changes": changes or {}, "comment": comment}
 
 
+def checked(name, problems, comment=""):
+    """
+    Fail with every problem that a check found while the SLS file was rendered; also in a
+    dry run, where Salt's own ``test`` states would let it pass.
+
+    name
+        Anything.
+    problems
+        One line each (list of str); none means that all is well.
+    comment
+        What to say then (str).
+
+    .. code-block:: yaml
+
+        preflight:
+          repmgr.checked:
+            - problems: []
+            - comment: node1 is the primary
+    """
+    return _result(name, "\n".join(problems) or comment, result=not problems)
+
+
 @reported
 def assessed(name):
     """

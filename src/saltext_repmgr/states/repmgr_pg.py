@@ -8,6 +8,7 @@ from pathlib import Path
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import serverconf
+from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
@@ -90,27 +91,28 @@ def _configured(name, what, layout, create):
 
 
 @reported
-def hba_present(name, content):
+def hba_present(name):
     """
-    Have a block of lines at the head of ``pg_hba.conf``; the file's other lines stay.
+    Have the cluster's lines, and those of pillar's ``postgres: hba``, in a block at the
+    head of ``pg_hba.conf``; the file's other lines stay.
+
+    The difference is shown unless a line carries a secret.
 
     name
         Path of the file.
-    content
-        The lines (str).
 
     .. code-block:: yaml
 
         /etc/postgresql/15/main/pg_hba.conf:
-          repmgr_pg.hba_present:
-            - content: host repmgr repmgr 192.168.1.0/24 scram-sha-256
+          repmgr_pg.hba_present: []
     """
+    content, secret = wanted.hba_block(_look().spec)
     if not Path(name).exists():
-        changes = {name: {"old": None, "new": content}}
-        if __opts__["test"]:
-            return _result(name, "would be made with the server's configuration", changes)
-        raise CommandFailed(f"{name} does not exist; the server is not configured yet")
-    done = __states__["file.blockreplace"](
+        if not __opts__["test"]:
+            raise CommandFailed(f"{name} does not exist; the server is not configured yet")
+        changes = {name: {"old": None, "new": "made, with a block of ours"}}
+        return _result(name, "would be made with the server's configuration", changes)
+    return __states__["file.blockreplace"](
         name,
         marker_start="# repmgr, written by Salt: begin",
         marker_end="# repmgr, written by Salt: end",
@@ -118,8 +120,8 @@ def hba_present(name, content):
         prepend_if_not_found=True,
         backup=False,
         append_newline=True,
+        show_changes=not secret,
     )
-    return done
 
 
 @reported

@@ -218,7 +218,7 @@ def finish_clone(layout):
     return data
 
 
-def clone_progress(spec, source, application=None):
+def clone_progress(spec, source):
     """Return ``(phase, bytes done, bytes of total)`` of this host's base backup, or None.
 
     It comes from the source's own pg_stat_progress_basebackup; several standbys may clone

@@ -200,7 +200,7 @@ def _rebuild(hint, value):
         return None
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return _rebuild(next(a for a in args if a is not type(None)), value)
+        return _rebuild(next(a for a in args if a is not types.NoneType), value)
     if origin is tuple:
         return tuple(_rebuild(args[0], v) for v in value)
     if origin is Mapping:

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.facts import Server
 from saltext_repmgr.utils.spec import ClusterSpec
+from saltext_repmgr.utils.spec import Layout
 from saltext_repmgr.utils.spec import NodeSpec
 from saltext_repmgr.utils.spec import Role
 
@@ -72,12 +74,15 @@ class Run:
         had asked every node. A live primary that a node sees itself outranks it.
     new
         The cluster does not exist yet: the chosen primary may initialise it.
+    system_identifier
+        Of the chosen primary's data, where it has any.
     assume
         A dry run: go by the chosen primary although nobody made it yet.
     """
 
     primary: str | None = None
     new: bool = False
+    system_identifier: str | None = None
     assume: bool = False
 
 
@@ -89,6 +94,7 @@ class Choice:
     reason: str
     new: bool = False
     problem: str = ""
+    system_identifier: str | None = None
 
 
 def server_line(name, server):
@@ -151,7 +157,7 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
         return Plan(None, refusal=two_primaries(servers, live))
     if node.is_witness:
         assumed = run.primary if run.assume else None
-        return _witness(node, seen, live[0] if live else assumed)
+        return _witness(spec, node, seen, live[0] if live else assumed)
     if live == [node.name]:
         return _primary_running(spec, node, seen)
     if live:
@@ -176,7 +182,7 @@ def _without_primary(spec, node, seen, run):
     if run.primary == node.name or only:
         return _become_primary(spec, node, seen, run.new or only)
     if run.primary and run.assume:
-        return _from_source(node, seen, _join(spec, node, seen, run.primary, None))
+        return _from_source(node, seen, _assume(spec, node, seen, run))
     others = ", ".join(f"{n}: {m.reach.value}" for n, m in seen.members.items())
     if seen.data.standby and not seen.running:
         start = Action(Step.START, "it is a standby and is down")
@@ -297,6 +303,18 @@ _START_CLONE = Action(Step.START, "it is a new clone")
 _REGISTER_CLONE = Action(Step.REGISTER, "it is a new clone")
 
 
+def _assume(spec, node, seen, run):
+    """A dry run, and the chosen primary is down or not made yet: go by its data."""
+    data = seen.data
+    ours = data.control is not None and data.control.system_identifier == run.system_identifier
+    if not ours or not data.standby:
+        return _join(spec, node, seen, run.primary, None)
+    if seen.running:
+        return Plan(Role.STANDBY, primary=run.primary)
+    start = Action(Step.START, "it is a standby of this cluster and is down")
+    return Plan(Role.STANDBY, (start,), primary=run.primary)
+
+
 def _same(seen, server):
     """Whether the local data is of the primary's cluster; unknown counts as no."""
     if server is None or seen.data.control is None:
@@ -335,7 +353,8 @@ def _same_cluster(spec, node, seen, primary, server):
     """Data of this very cluster, not running as its standby."""
     data = seen.data
     if seen.running:
-        return Plan(None, refusal=two_primaries({node.name: seen.server}, [node.name]))
+        servers = {node.name: seen.server, primary: server}
+        return Plan(None, refusal=two_primaries(servers, [node.name, primary]))
     if data.control.timeline > server.timeline:
         return Plan(
             None,
@@ -392,7 +411,7 @@ def _standby_running(spec, node, seen, primary, server):
     return Plan(Role.STANDBY, actions, primary=primary, notes=notes)
 
 
-def _witness(node, seen, primary):
+def _witness(spec, node, seen, primary):
     data = seen.data
     if primary is None:
         if seen.running:
@@ -419,7 +438,7 @@ def _witness(node, seen, primary):
     actions = () if seen.running else (Action(Step.START, "its server is down"),)
     if server is not None and seen.server is not None:
         differs = _record_differs(
-            node, server.record(node.id), Role.WITNESS, None
+            spec, node, server.record(node.id), Role.WITNESS, None
         ) or _witness_copy_differs(seen.server, server)
     else:
         differs = "its registration cannot be seen yet"
@@ -439,7 +458,7 @@ def _registration(spec, node, own, primary, role):
     upstream = None
     if role is Role.STANDBY and own is not None:
         upstream = upstream_of(spec, own)
-    differs = _record_differs(node, primary.record(node.id), role, upstream)
+    differs = _record_differs(spec, node, primary.record(node.id), role, upstream)
     return (Action(Step.REGISTER, differs),) if differs else ()
 
 
@@ -451,7 +470,7 @@ def upstream_of(spec, server):
     return None
 
 
-def _record_differs(node, record, role, upstream):
+def _record_differs(spec, node, record, role, upstream):
     """Return in words how the metadata differ from pillar and reality, or ''."""
     if record is None:
         return f"node {node.id} is not in the metadata"
@@ -461,14 +480,15 @@ def _record_differs(node, record, role, upstream):
         "location": node.location,
         "priority": 0 if role is Role.WITNESS else node.priority,
         "active": True,
+        "conninfo": repmgr_conf.conninfo(spec, node, Layout),
     }
     if upstream is not None:
         wanted["upstream_node_id"] = upstream.id
     found = {key: getattr(record, key) for key in wanted}
     return ", ".join(
-        f"{key} is {found[key]!r}, not {wanted[key]!r}"
-        for key in wanted
-        if found[key] != wanted[key]
+        f"{key} is {found[key]!r}, not {value!r}"
+        for key, value in wanted.items()
+        if found[key] != value
     )
 
 
@@ -522,7 +542,9 @@ def _restart(own, standbys):
     candidates = [n for n in candidates if _timeline(own[n]) == top]
     if len(candidates) == 1:
         return Choice(
-            candidates[0], f"{candidates[0]} was the primary on timeline {top} and is down"
+            candidates[0],
+            f"{candidates[0]} was the primary on timeline {top} and is down",
+            system_identifier=own[candidates[0]].data.control.system_identifier,
         )
     listed = "; ".join(f"{n}: {describe_data(s)}" for n, s in own.items())
     return Choice(None, "", problem=f"no primary can be told: {listed}. {PROMOTE}")

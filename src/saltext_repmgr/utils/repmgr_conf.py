@@ -13,6 +13,9 @@ CONNECT_TIMEOUT = 2
 def conninfo(spec, node, layout, **overrides):
     """The libpq connection string by which every member reaches a node.
 
+    layout
+        A :class:`~saltext_repmgr.utils.spec.Layout`, or the class: what is used of it is
+        the same on every host, as it must be.
     overrides
         Further libpq keywords, or other values for the usual ones; ``None`` leaves a
         keyword out.

@@ -35,12 +35,12 @@ def scrub(text, secrets=()):
     for secret in secrets:
         if secret:
             escaped = secret.replace("\\", "\\\\")
-            for form in {
+            for form in (
                 secret,
                 secret.replace("'", "''"),
                 escaped.replace("'", "\\'"),
                 quote(secret, safe=""),
-            }:
+            ):
                 text = text.replace(form, MASK)
     text = _URI.sub(rf"\g<user>{MASK}@", text)
     return _ASSIGNMENT.sub(rf"\g<keyword>{MASK}", text)

@@ -22,6 +22,8 @@ class Survey:
         Mistakes that must be mended before any host is touched.
     missing
         Nodes that cannot take part, each with the reason; the others go on without them.
+    run
+        What every node is told, as inline pillar ``repmgr_run``.
     waves
         Names of the data nodes in the order in which they can be worked on; those of one
         wave need nothing from each other.
@@ -31,11 +33,12 @@ class Survey:
     problems: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     primary: str | None = None
-    new: bool = False
     reason: str = ""
+    run: Mapping[str, object] = field(default_factory=dict)
     waves: tuple[tuple[str, ...], ...] = ()
     witnesses: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    order: str = ""
 
 
 def read_reports(spec: ClusterSpec, replies: Mapping[str, object]):
@@ -50,9 +53,7 @@ def read_reports(spec: ClusterSpec, replies: Mapping[str, object]):
     for node in spec.members:
         reply = replies.get(node.name)
         if reply is None:
-            missing[node.name] = (
-                "its minion does not answer ('salt-key -L', 'salt-run manage.status')"
-            )
+            missing[node.name] = f"its minion does not answer ('salt {node.name} test.ping')"
         elif not isinstance(reply, Mapping):
             text = " ".join(str(reply).split())[:300]
             if NOT_INSTALLED in text:
@@ -79,15 +80,22 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
         return Survey(spec.cluster, problems=(choice.problem,), missing=missing)
     here = set(observations)
     waves = [[n for n in wave if n in here] for wave in order(spec, choice.primary)]
+    waves = [wave for wave in waves if wave]
+    witnesses = [n.name for n in spec.members if n.is_witness and n.name in here]
     return Survey(
         cluster=spec.cluster,
         missing=missing,
         primary=choice.primary,
-        new=choice.new,
         reason=choice.reason,
-        waves=tuple(tuple(wave) for wave in waves if wave),
-        witnesses=tuple(n.name for n in spec.members if n.is_witness and n.name in here),
+        run={
+            "primary": choice.primary,
+            "new": choice.new,
+            "system_identifier": choice.system_identifier,
+        },
+        waves=tuple(map(tuple, waves)),
+        witnesses=tuple(witnesses),
         nodes=tuple(n.name for n in spec.members if n.name in here),
+        order=", then ".join(" and ".join(wave) for wave in [*waves, witnesses] if wave),
     )
 
 
@@ -155,7 +163,7 @@ def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
     if choice.problem and not missing:
         return found + [Ailment(choice.problem)]
     primary = _server(observations, choice.primary)
-    run = plan.Run(choice.primary, choice.new, assume=test)
+    run = plan.Run(choice.primary, choice.new, choice.system_identifier, assume=test)
     for node in spec.members:
         if node.name in observations:
             found += _node_ailments(spec, node, observations[node.name], run, primary)

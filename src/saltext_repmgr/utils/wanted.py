@@ -93,12 +93,25 @@ def run_of(values, test):
         Whether this is a dry run, in which earlier steps have only been announced.
     """
     said = values.get(RUN_KEY) or {}
-    return Run(primary=said.get("primary"), new=bool(said.get("new")), assume=bool(test))
+    return Run(
+        primary=said.get("primary"),
+        new=bool(said.get("new")),
+        system_identifier=said.get("system_identifier"),
+        assume=bool(test),
+    )
 
 
 def packages(layout):
     """Return the names of the Debian packages a node needs."""
     return [f"postgresql-{layout.version}", f"postgresql-{layout.version}-repmgr", "sudo"]
+
+
+def hba_block(spec):
+    """Return ``(text, secret)``: our block of pg_hba.conf, and whether an option in it is
+    a secret (the password of an LDAP or RADIUS server)."""
+    rules = hba.cluster_rules(spec)
+    words = [option.partition("=")[0] for rule in rules for option in rule.options]
+    return hba.block(rules), any("passwd" in w or "secret" in w for w in words)
 
 
 def sudoers(layout):
@@ -177,7 +190,6 @@ def describe(spec, node, layout):
         "settings_file": layout.settings_file,
         "settings_text": pg_settings.render(pg_settings.server_settings(spec, node, layout)),
         "hba_file": f"{layout.config_directory}/pg_hba.conf",
-        "hba_text": hba.block(hba.cluster_rules(spec)),
         "sudoers_text": sudoers(layout),
         "unit_text": repmgrd_unit(spec, layout),
         "ssh": ssh_files(spec),

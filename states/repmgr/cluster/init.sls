@@ -8,23 +8,15 @@
 # Steps do not require each other: a node that fails must not keep the others from their
 # work. What they need of each other they observe.
 {%- set check = salt['repmgr_cluster.preflight'](pillar.get('cluster')) %}
-{%- set run = {'repmgr_run': {'primary': check.primary, 'new': check.new}} %}
+{%- set run = {'repmgr_run': check.run} %}
 
-{%- if check.problems %}
-
-preflight:
-  test.configurable_test_state:
-    - changes: False
-    - result: False
-    - comment: {{ check.problems | join('\n') | tojson }}
-
-{%- else %}
 
 preflight:
-  test.configurable_test_state:
-    - changes: False
-    - result: True
-    - comment: {{ (check.reason ~ '; order: ' ~ check.waves | tojson) | tojson }}
+  repmgr.checked:
+    - problems: {{ check.problems | tojson }}
+    - comment: {{ (check.reason ~ '; order of work: ' ~ check.order) | tojson }}
+
+{%- if not check.problems %}
 
 prepare:
   salt.state:

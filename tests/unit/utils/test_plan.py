@@ -7,6 +7,7 @@ import pytest
 
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import ControlFile
 from saltext_repmgr.utils.facts import DataDirectory
@@ -18,6 +19,7 @@ from saltext_repmgr.utils.facts import Server
 from saltext_repmgr.utils.plan import Run
 from saltext_repmgr.utils.plan import Step
 from saltext_repmgr.utils.spec import ClusterSpec
+from saltext_repmgr.utils.spec import Layout
 from saltext_repmgr.utils.spec import NodeSpec
 from saltext_repmgr.utils.spec import Role
 
@@ -38,7 +40,7 @@ def record(name, kind, upstream=None, active=True, **more):
     values = {
         "location": "default",
         "priority": 0 if node.is_witness else 100,
-        "conninfo": f"host={node.host}",
+        "conninfo": repmgr_conf.conninfo(SPEC, node, Layout),
         "slot_name": None,
         "config_file": "/etc/repmgr.conf",
     }
@@ -207,6 +209,7 @@ def test_a_healthy_cluster_has_nothing_to_do():
         ({"upstream_node_id": 3}, "upstream_node_id is 3, not 1"),
         ({"type": "primary"}, "type is 'primary', not 'standby'"),
         ({"node_name": "old"}, "node_name is 'old'"),
+        ({"conninfo": "host=10.0.0.99"}, "conninfo is 'host=10.0.0.99', not 'host=10.0.0.2 "),
     ],
 )
 def test_a_registration_is_repaired_where_it_differs(change, words):
@@ -238,6 +241,13 @@ def test_two_primaries_stop_everybody():
         assert decided.actions == ()
         assert "timeline 1" in decided.refusal and "timeline 2" in decided.refusal
         assert "7 client session(s)" in decided.refusal
+
+
+def test_data_of_this_cluster_taking_writes_without_its_metadata_stops_too():
+    own = server(nodes=None)
+    decided = plan.decide(FORCED, NODES["node2"], seen("node2", data(), own, node1=server()))
+    assert decided.actions == ()
+    assert "node1: primary" in decided.refusal and "node2: primary" in decided.refusal
 
 
 def test_a_witness_s_server_is_no_second_primary():
@@ -318,6 +328,14 @@ class TestOrchestrated:
         lies = data(control=control(FOREIGN))
         decided = plan.decide(SPEC, NODES["node2"], seen("node2", lies), run)
         assert "refused to clone" in decided.refusal
+
+    @pytest.mark.parametrize("own", [None, standby()], ids=["down", "running"])
+    def test_a_dry_run_while_the_primary_is_down_knows_its_standbys(self, own):
+        run = Run(primary="node1", system_identifier=OURS, assume=True)
+        lies = data(standby=True)
+        decided = plan.decide(SPEC, NODES["node2"], seen("node2", lies, own), run)
+        assert (decided.role, decided.refusal) == (Role.STANDBY, "")
+        assert steps(decided) == ([] if own else [Step.START])
 
     def test_a_live_primary_outranks_the_choice(self):
         own = server(timeline=2, nodes=(record("node2", "primary"),))
