@@ -111,7 +111,7 @@ class OwnedAnchor:
                 os.close(self.leash)
 
 
-def start_anchor(name: str, run_dir: Path, *, persistent: bool) -> OwnedAnchor:
+def start_anchor(run_dir: Path, *, persistent: bool) -> OwnedAnchor:
     """Start the janitor and the anchor of a lab and make its run directory.
 
     :param persistent: the lab outlives this process.
@@ -129,7 +129,7 @@ def start_anchor(name: str, run_dir: Path, *, persistent: bool) -> OwnedAnchor:
         LOCKED=str(_LOCKED),
     )
     process = subprocess.Popen(  # pylint: disable=consider-using-with
-        ["sh", "-c", _JANITOR, "sh", str(run_dir), *map(str, lab_cgroups(name))],
+        ["sh", "-c", _JANITOR, "sh", str(run_dir), *map(str, lab_cgroups(run_dir))],
         stdin=subprocess.DEVNULL if leash_end is None else leash_end,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -145,8 +145,8 @@ def start_anchor(name: str, run_dir: Path, *, persistent: bool) -> OwnedAnchor:
             said = _first_line(stdout)
         if said != b"ready\n":
             if process.wait(timeout=20) == _LOCKED:
-                raise LabRunning(f"there is a lab {name!r} already")
-            raise LabError(f"no namespaces for the lab {name!r}: {said.decode()}")
+                raise LabRunning(f"there is a lab {run_dir.name!r} already")
+            raise LabError(f"no namespaces for the lab {run_dir.name!r}: {said.decode()}")
         (unshare,) = children(process.pid)
         (init,) = children(unshare)
         anchor = Anchor(ProcessId.of(process.pid), ProcessId.of(init))

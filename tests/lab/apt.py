@@ -55,7 +55,13 @@ def mirrors() -> Mirrors:
     :raises LabError: the machine's apt knows no Debian archive.
     """
     listing = run(
-        ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(ORIGIN)|$(LABEL)|$(REPO_URI)",
+            "Created-By: Packages",
+        ]
     ).stdout
     archive = security = None
     for line in listing.splitlines():

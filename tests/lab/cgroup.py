@@ -4,9 +4,8 @@ Without a group of its own a host's ``system.slice`` would be the one of all oth
 and stopping a unit in one would kill its processes in all.
 """
 
+import hashlib
 from pathlib import Path
-
-_PREFIX = "saltext-repmgr-lab-"
 
 
 def _hierarchies() -> list[Path]:
@@ -23,23 +22,26 @@ def _hierarchies() -> list[Path]:
     return found
 
 
-def lab_cgroups(lab: str) -> list[Path]:
+def lab_cgroups(run_dir: Path) -> list[Path]:
     """The groups of a lab, one in each hierarchy; the ones of its hosts are below them."""
-    return [hierarchy / f"{_PREFIX}{lab}" for hierarchy in _hierarchies()]
+    # Labs of one name may be up at the same time, if their run directories are not siblings.
+    where = hashlib.sha256(str(run_dir.parent).encode()).hexdigest()[:6]
+    name = f"saltext-repmgr-lab-{where}-{run_dir.name}"
+    return [hierarchy / name for hierarchy in _hierarchies()]
 
 
-def host_cgroups(lab: str, host: str) -> list[Path]:
+def host_cgroups(run_dir: Path, host: str) -> list[Path]:
     """Make the groups of a host and return them; none of them is frozen."""
-    groups = [group / host for group in lab_cgroups(lab)]
+    groups = [group / host for group in lab_cgroups(run_dir)]
     for group in groups:
         group.mkdir(parents=True, exist_ok=True)
-    freeze(lab, host, False)
+    freeze(run_dir, host, False)
     return groups
 
 
-def freeze(lab: str, host: str, frozen: bool) -> None:
+def freeze(run_dir: Path, host: str, frozen: bool) -> None:
     """Stop all processes of a host in their tracks, or let them go on."""
-    for group in lab_cgroups(lab):
+    for group in lab_cgroups(run_dir):
         switch = group / host / "cgroup.freeze"
         if switch.exists():
             switch.write_text("1" if frozen else "0", encoding="ascii")

@@ -1,5 +1,6 @@
 """Boot one host: mount its disk, run systemd on it, all inside the namespaces of its lab."""
 
+import contextlib
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from .process import CLEAN_ENV
 from .process import ProcessId
 from .process import children
 
-# The mount is in a namespace of this host's systemd-nspawn alone and goes when that goes.
+# The mount is in a namespace of this host's systemd-nspawn alone and goes when that goes. With
+# --keep-unit, systemd-nspawn leaves it to others to switch on again what wants to reboot (133).
 _BOOT = """
 options=$1 root=$2; shift 2
 for group in $GROUPS_OF_HOST; do echo 0 >"$group/cgroup.procs"; done
 unset GROUPS_OF_HOST
 mount -t overlay overlay -o "$options" "$root"
-exec "$@"
+while "$@"; [ $? = 133 ]; do :; done
 """
 
 
@@ -26,16 +28,19 @@ exec "$@"
 class Machine:
     """What a host is made of.
 
-    ``link`` is the end of its network cable at the bridge. ``layers`` are the directories its
-    disk is stacked on, uppermost first; what it writes goes to ``upper``, below ``directory``.
-    ``mounts`` are pairs of a directory of this machine and its read-only place in the host.
+    ``run_dir`` is that of its lab. ``layers`` are the directories its disk is stacked on, uppermost
+    first. ``mounts`` are pairs of a directory of this machine and its read-only place in the host.
     """
 
-    lab: str
+    run_dir: Path
     name: str
-    directory: Path
     layers: Sequence[Path]
     mounts: Sequence[tuple[Path, Path]]
+
+    @property
+    def directory(self) -> Path:
+        """Where everything is that this machine keeps about the host."""
+        return self.run_dir / "hosts" / self.name
 
     @property
     def upper(self) -> Path:
@@ -54,7 +59,7 @@ class Machine:
 
     @property
     def link(self) -> str:
-        """See the class."""
+        """The end of its network cable at the bridge."""
         return f"vb-{self.name}"
 
 
@@ -82,7 +87,7 @@ def start(machine: Machine, anchor: Anchor) -> "subprocess.Popen[bytes]":
     ]
     env = dict(
         CLEAN_ENV,
-        GROUPS_OF_HOST=" ".join(map(str, host_cgroups(machine.lab, machine.name))),
+        GROUPS_OF_HOST=" ".join(map(str, host_cgroups(machine.run_dir, machine.name))),
         # Newer releases boot on nothing else, and older ones do as well, whatever this machine has.
         SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1",
     )
@@ -106,13 +111,13 @@ def find_init(starter: ProcessId) -> ProcessId | None:
     """
     if not starter.alive():
         return None
-    for nspawn in children(starter.pid):
-        for child in children(nspawn):
-            if _is_first_of_a_host(child):
-                try:
-                    return ProcessId.of(child)
-                except ProcessLookupError:
-                    continue
+    # Below what enters the namespaces: the shell of the boot script, systemd-nspawn, the host.
+    generation = children(starter.pid)
+    for _ in range(3):
+        for pid in filter(_is_first_of_a_host, generation):
+            with contextlib.suppress(ProcessLookupError):
+                return ProcessId.of(pid)
+        generation = [child for pid in generation for child in children(pid)]
     return None
 
 

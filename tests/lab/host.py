@@ -26,7 +26,6 @@ from .process import CLEAN_ENV
 from .process import ProcessId
 from .process import children
 from .process import run
-from .process import wait_until
 
 _SIGRTMIN = int(signal.SIGRTMIN)
 #: What systemd takes for "power off, in good order", as process 1.
@@ -116,17 +115,18 @@ class Host:
             raise HostDown(f"{self.name} is powered off: boot() it first")
         return init.pid
 
-    def power_on(self) -> None:
-        """Switch the host on and return at once; does nothing when it is on."""
+    def power_on(self) -> bool:
+        """Switch the host on and return at once; ``False`` when it was on already."""
         with self._lock:
             if self._starter() is not None:
-                return
+                return False
             if not self.machine.upper.is_dir():
                 self.machine.upper.mkdir(parents=True)
                 self._provisioner.fill(self.machine.upper)
             self._process = container.start(self.machine, self._anchor)
             starter = ProcessId.of(self._process.pid)
             self._starter_file.write_text(f"{starter.pid} {starter.started}\n", encoding="ascii")
+            return True
 
     def wait_booted(self, timeout: float = 60) -> str:
         """Wait until systemd has started everything and return its verdict.
@@ -135,25 +135,26 @@ class Host:
         :raises BootError: that did not happen within ``timeout`` seconds.
         """
         deadline = time.monotonic() + timeout
-
-        def reachable() -> bool:
+        while (left := deadline - time.monotonic()) > 0:
             if self._starter() is None:
                 raise BootError(f"{self.name} went down while booting:\n{self._console_tail()}")
             init = self._find_init()
-            return init is not None and Path(f"/proc/{init.pid}/root/run/systemd/private").exists()
-
-        if wait_until(reachable, timeout):
-            left = max(deadline - time.monotonic(), 0.1)
-            waiting = ["systemctl", "is-system-running", "--wait"]
-            with contextlib.suppress(CommandTimeout):
-                state = self.run(waiting, check=False, timeout=left).stdout.strip()
-                if state in ("running", "degraded"):
-                    return state
+            if init and Path(f"/proc/{init.pid}/root/run/systemd/private").exists():
+                # It says something else, and at once, while a host that reboots goes down.
+                verdict = ["systemctl", "is-system-running", "--wait"]
+                with contextlib.suppress(CommandTimeout, HostDown):
+                    state = self.run(verdict, check=False, timeout=left).stdout.strip()
+                    if state in ("running", "degraded"):
+                        return state
+            time.sleep(0.05)
         raise BootError(f"{self.name} is not up after {timeout:g} s:\n{self._console_tail()}")
 
     def boot(self, timeout: float = 60) -> str:
-        """:meth:`power_on` and :meth:`wait_booted`."""
-        self.power_on()
+        """:meth:`power_on` and :meth:`wait_booted`, also of a host that is just going down."""
+        if not self.power_on():
+            with contextlib.suppress(BootError):
+                return self.wait_booted(timeout)
+            self.power_on()
         return self.wait_booted(timeout)
 
     def power_off(self, timeout: float = 10) -> None:
@@ -224,11 +225,11 @@ class Host:
 
     def freeze(self) -> None:
         """Stop all of the host in its tracks, as a hypervisor in trouble does."""
-        cgroup.freeze(self.machine.lab, self.name, True)
+        cgroup.freeze(self.machine.run_dir, self.name, True)
 
     def thaw(self) -> None:
         """Let a frozen host go on where it was."""
-        cgroup.freeze(self.machine.lab, self.name, False)
+        cgroup.freeze(self.machine.run_dir, self.name, False)
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -284,9 +285,7 @@ class Host:
 
         :raises HostDown: the host is off.
         """
-        return HostProcess(
-            [*self.prefix(user), *argv], env=self._environment(user, env), **kwargs
-        )
+        return HostProcess([*self.prefix(user), *argv], env=self._environment(user, env), **kwargs)
 
     @staticmethod
     def _environment(user: str, env: Mapping[str, str] | None) -> dict[str, str]:

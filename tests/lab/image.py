@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,25 +24,32 @@ from .process import run
 from .releases import Release
 
 _BUILD_SECONDS = 900
+_KEPT_SECONDS = 3 * 24 * 3600
 _IN_PROGRESS = ".build-"
 
 
-def layers(release: Release, *, preinstalled: bool = False) -> tuple[Path, ...]:
+def layers(
+    release: Release, *, preinstalled: bool = False, in_use: frozenset[Path] = frozenset()
+) -> tuple[Path, ...]:
     """The directories a host's disk is stacked on, uppermost first; builds what is missing.
 
     :param preinstalled: with PostgreSQL and repmgr as ``apt-get install`` leaves them.
+    :param in_use: images that must not be pruned because running hosts have them mounted.
     :raises CommandError: a step of the build failed.
     """
     base = _images() / f"{release.name}-{_key(release)}"
-    wanted = (_images() / f"{base.name}-installed", base) if preinstalled else (base,)
+    wanted = (base.with_name(f"{base.name}-installed"), base) if preinstalled else (base,)
     if not all(layer.is_dir() for layer in wanted):
         apt.ensure_tools()
         with locked(_images() / f"{release.name}.lock", timeout=_BUILD_SECONDS):
             _remove_interrupted(release)
+            _prune(release, in_use)
             if not base.is_dir():
                 _build_base(release, base)
             if not wanted[0].is_dir():
                 _build_installed(release, base, wanted[0])
+    for layer in wanted:
+        os.utime(layer)
     return wanted
 
 
@@ -71,6 +79,13 @@ def _appearing(release: Release, final: Path) -> Iterator[Path]:
         content.rename(final)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _prune(release: Release, in_use: frozenset[Path]) -> None:
+    """Remove images of former recipes; others on this machine may still work with the last ones."""
+    for path in _images().glob(f"{release.name}-*"):
+        if path not in in_use and time.time() - path.stat().st_mtime > _KEPT_SECONDS:
+            shutil.rmtree(path)
 
 
 def _build_base(release: Release, final: Path) -> None:

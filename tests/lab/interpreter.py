@@ -18,7 +18,14 @@ from .paths import cache_dir
 from .process import run
 
 _LEFT_OUT = shutil.ignore_patterns(
-    "site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "config-*"
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "tkinter",
+    "turtledemo",
+    "config-*",
 )
 
 

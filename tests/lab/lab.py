@@ -92,8 +92,6 @@ class Lab(SaltSide):
         :raises NoSuchLab: there is none.
         """
         known = state.load(name)
-        if not known.anchor.alive():
-            raise state.NoSuchLab(f"the lab {name!r} is not up any more")
         lab = cls(name)
         lab.spec = known.spec
         lab._adopt(known)
@@ -139,12 +137,12 @@ class Lab(SaltSide):
         spec = self.spec
         apt.ensure_tools()
         state.reap()
-        layers = image.layers(RELEASES[spec.release], preinstalled=spec.preinstalled)
-        environment = None
-        if spec.salt is not None:
-            in_use = (Path(each.salt_files) for each in state.running() if each.salt_files)
-            environment = salt_environment(spec.salt, frozenset(in_use))
-        self._owned = start_anchor(spec.name, state.run_dir(spec.name), persistent=spec.persistent)
+        state.require_free(spec.name)
+        in_use = state.in_use()
+        release = RELEASES[spec.release]
+        layers = image.layers(release, preinstalled=spec.preinstalled, in_use=in_use)
+        environment = salt_environment(spec.salt, in_use) if spec.salt else None
+        self._owned = start_anchor(state.run_dir(spec.name), persistent=spec.persistent)
         try:
             mounts = environment.mounts if environment else ()
             known = LabState(
@@ -172,18 +170,20 @@ class Lab(SaltSide):
         self.hosts = {name: self._host(known, name) for name in known.addresses}
 
     def _host(self, known: LabState, name: str) -> Host:
-        directory = known.run_dir / "hosts" / name
+        layers = tuple(map(Path, known.layers))
         mounts = [(Path(source), Path(place)) for source, place in known.mounts]
         if name == MASTER:
             mounts.append((Path(known.states), provision.STATES))
-        machine = Machine(known.spec.name, name, directory, tuple(map(Path, known.layers)), mounts)
+            # It is no database host, prepared or not.
+            layers = layers[-1:]
+        machine = Machine(known.run_dir, name, layers, mounts)
         provisioner = disk.HostDisk(
             spec=known.spec,
             name=name,
             addresses=known.addresses,
             mounts=mounts,
             salt_commands=salt_commands(known.salt_files),
-            kept_keys=directory / "salt-keys",
+            kept_keys=machine.directory / "salt-keys",
             pillar=self._pillar,
         )
         return Host(machine, known.addresses[name], known.anchor, provisioner)

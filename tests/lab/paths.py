@@ -13,9 +13,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 def cache_dir() -> Path:
     """The cache; ``REPMGR_LAB_CACHE`` moves it."""
-    return Path(os.environ.get("REPMGR_LAB_CACHE", "/var/cache/saltext-repmgr-lab"))
+    return Path(os.environ.get("REPMGR_LAB_CACHE", "/var/cache/saltext-repmgr-lab")).absolute()
 
 
 def runs_dir() -> Path:
     """The parent of all run directories; ``REPMGR_LAB_RUNS`` moves it."""
-    return Path(os.environ.get("REPMGR_LAB_RUNS", "/var/lib/saltext-repmgr-lab"))
+    return Path(os.environ.get("REPMGR_LAB_RUNS", "/var/lib/saltext-repmgr-lab")).absolute()

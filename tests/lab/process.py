@@ -27,7 +27,12 @@ CLEAN_ENV: Mapping[str, str] = {
 def _stat_fields(pid: int) -> list[str]:
     """Fields 3 and up of ``/proc/PID/stat``; raises ``OSError`` when there is no such process."""
     # The second field is the command in parentheses and may hold blanks and parentheses itself.
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return (
+        Path(f"/proc/{pid}/stat")
+        .read_text(encoding="ascii", errors="replace")
+        .rpartition(")")[2]
+        .split()
+    )
 
 
 def children(pid: int) -> list[int]:

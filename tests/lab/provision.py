@@ -26,7 +26,8 @@ LLMNR=no
 IgnoreCarrierLoss=yes
 """
 
-# As the packages of the Salt project have them.
+# As the packages of the Salt project have them, but for the patience with a daemon that does not
+# stop: a minion that waits for its master may take no notice of a signal for a minute.
 _UNIT = """\
 [Unit]
 Description=The Salt {role}
@@ -36,6 +37,7 @@ After=network.target
 Type=notify
 NotifyAccess=all
 LimitNOFILE=100000
+TimeoutStopSec=2
 {extra}ExecStart={prefix}/bin/salt-{role}
 
 [Install]
@@ -102,7 +104,14 @@ def write_minion(
     _write_salt_unit(upper, "minion")
     _write_salt_commands(upper, commands)
     _write(upper, "etc/salt/minion_id", name)
-    settings = {"master": master, "id": name, **config}
+    settings = {
+        "master": master,
+        "id": name,
+        # Milliseconds. By default a minion that finds no master looks again 1 to 11 s later.
+        "recon_default": 200,
+        "recon_max": 800,
+        **config,
+    }
     _write(upper, "etc/salt/minion", json.dumps(settings, indent=1) + "\n")
 
 
@@ -151,5 +160,3 @@ def bring_salt_keys(upper: Path, kept: Path) -> None:
     """Put the keys back: the master would take a new one for the key of an impostor."""
     if kept.is_dir():
         shutil.move(kept, _directory(upper, "etc/salt") / "pki")
-
-

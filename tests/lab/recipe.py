@@ -18,7 +18,9 @@ PACKAGES = "srv/packages"
 #: Done once on each host when it comes up for the first time, then gone.
 FIRST_BOOT_MARK = "var/lib/lab-first-boot"
 
-_FORCE_UNSAFE_IO = "etc/dpkg/dpkg.cfg.d/lab-build"
+# Stays: disks of hosts are thrown away after all, and it halves what an installation takes.
+_FORCE_UNSAFE_IO = "etc/dpkg/dpkg.cfg.d/lab"
+_APT_SETTINGS = "etc/apt/apt.conf.d/99lab"
 _BUILD_SOURCES = "etc/apt/sources.list"
 _BUILD_PROXY = "etc/apt/apt.conf.d/00lab-build"
 _NO_SERVICES = "usr/sbin/policy-rc.d"
@@ -81,7 +83,10 @@ for type in ecdsa ed25519; do
 done
 if [ -x /usr/bin/pg_createcluster ]; then
   version=$(ls /usr/lib/postgresql | sort -n | tail -1)
-  [ -e "/etc/postgresql/$version/main" ] || pg_createcluster "$version" main -- --no-sync
+  pg_createcluster "$version" main -- --no-sync
+  # What starts all clusters at boot was decided before this one existed.
+  systemctl daemon-reload
+  systemctl start --no-block "postgresql@$version-main.service"
 fi
 rm -f /var/lib/lab-first-boot
 """
@@ -107,6 +112,7 @@ def prepare_for_packages(root: Path, release: Release, mirrors: Mirrors, proxy: 
     _write(root, _BUILD_SOURCES, "\n".join(sources) + "\n")
     _write(root, _BUILD_PROXY, proxy)
     _write(root, _FORCE_UNSAFE_IO, "force-unsafe-io\n")
+    _write(root, _APT_SETTINGS, 'Acquire::Languages "none";\n')
     _write(root, _NO_SERVICES, "#!/bin/sh\nexit 101\n", 0o755)
     _write(root, "etc/systemd/system/lab-first-boot.service", _FIRST_BOOT_UNIT)
     _write(root, "usr/local/sbin/lab-first-boot", _FIRST_BOOT, 0o755)
@@ -129,7 +135,7 @@ def write_package_index(root: Path) -> None:
 
 def finish(root: Path) -> None:
     """Take away what the build needed and a host must not have."""
-    for path in (_BUILD_PROXY, _FORCE_UNSAFE_IO, _NO_SERVICES):
+    for path in (_BUILD_PROXY, _NO_SERVICES):
         (root / path).unlink()
     _write(root, "etc/resolv.conf", "")
     _write(root, "etc/machine-id", "")
@@ -141,11 +147,10 @@ def finish(root: Path) -> None:
 def prepare_for_install(upper: Path) -> None:
     """Let packages be installed without starting a service or making a database."""
     _write(upper, _NO_SERVICES, "#!/bin/sh\nexit 101\n", 0o755)
-    _write(upper, _FORCE_UNSAFE_IO, "force-unsafe-io\n")
     _write(upper, _NO_MAIN_CLUSTER, "create_main_cluster = false\n")
 
 
 def finish_install(upper: Path) -> None:
     """Take away what :func:`prepare_for_install` gave."""
-    for path in (_NO_SERVICES, _FORCE_UNSAFE_IO, _NO_MAIN_CLUSTER):
+    for path in (_NO_SERVICES, _NO_MAIN_CLUSTER):
         (upper / path).unlink()

@@ -50,8 +50,19 @@ def parse(stdout: str) -> Any:
             data = json.loads(text)
         except ValueError:
             continue
-        return data
+        return None if isinstance(data, str) else data
     return None
+
+
+def _run_plainly(
+    host: Host, command: str, words: Sequence[str], only: str | None, timeout: float
+) -> tuple[int, str, str, Any]:
+    """What :func:`tests.lab.factories.run` does, where pytest-salt-factories is not installed."""
+    done = host.run([command, *words], check=False, timeout=timeout)
+    data = parse(done.stdout)
+    if only is not None and isinstance(data, dict) and only in data:
+        data = data[only]
+    return done.returncode, done.stdout, done.stderr, data
 
 
 def run_salt(
@@ -69,9 +80,10 @@ def run_salt(
     :param timeout: seconds after which the command is killed.
     :raises CommandTimeout: that happened.
     """
-    argv = [command, "--out=json", "--out-indent=0", "--log-level=error", *options, *words]
-    done = host.run(argv, check=False, timeout=timeout)
-    data = parse(done.stdout)
-    if only is not None and isinstance(data, dict) and only in data:
-        data = data[only]
-    return SaltResult((host.name, *argv), done.returncode, done.stdout, done.stderr, data)
+    everything = ["--out=json", "--out-indent=0", "--log-level=error", *options, *words]
+    try:
+        from .factories import run  # pylint: disable=import-outside-toplevel
+    except ImportError:
+        run = _run_plainly
+    result = run(host, command, everything, only, timeout)
+    return SaltResult((host.name, command, *everything), *result)

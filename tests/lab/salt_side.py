@@ -62,9 +62,7 @@ class SaltSide:
         words = [*to, function, *arguments(args, kwargs)]
         only = target if isinstance(target, str) and target in self.hosts else None
         options = [f"--timeout={ask_after}", *options]
-        return run_salt(
-            self.master, "salt", words, only=only, timeout=timeout, options=options
-        )
+        return run_salt(self.master, "salt", words, only=only, timeout=timeout, options=options)
 
     def salt_run(
         self,
@@ -142,7 +140,9 @@ class SaltSide:
             left = deadline - time.monotonic()
             with contextlib.suppress(CommandTimeout):
                 answer = self.salt(wanted, "test.ping", timeout=max(left, 5), ask_after=3).data
-            silent = [n for n in wanted if not isinstance(answer, dict) or answer.get(n) is not True]
+            silent = [
+                n for n in wanted if not isinstance(answer, dict) or answer.get(n) is not True
+            ]
             if not silent:
                 return
             if time.monotonic() >= deadline:

@@ -29,7 +29,13 @@ _PIP_SECONDS = 900
 _KEPT = 4
 _SOURCES = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "README.md", "LICENSE", "src")
 # Variables that would make pip or Python behave differently from a user's.
-_NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_NO_COMPILE")
+_NOT_INHERITED = (
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "VIRTUAL_ENV",
+    "PIP_NO_COMPILE",
+)
 
 _AT_ITS_PLACE = """
 scratch=$1 environment=$2 python=$3 prefix=$4; shift 4

@@ -13,6 +13,7 @@ from typing import Any
 from .anchor import Anchor
 from .cgroup import lab_cgroups
 from .errors import LabError
+from .errors import LabRunning
 from .errors import NoSuchLab
 from .locks import acquire
 from .paths import runs_dir
@@ -55,24 +56,42 @@ def run_dir(name: str) -> Path:
 
 
 def load(name: str) -> LabState:
-    """Read the state of a lab.
+    """Read the state of a lab that is up.
 
     :raises NoSuchLab: there is none of that name.
     """
+    found = _read(name)
+    if not found.anchor.alive():
+        raise NoSuchLab(f"the lab {name!r} is not up any more")
+    return found
+
+
+def require_free(name: str) -> None:
+    """Raise :class:`LabRunning` if there is a lab of that name."""
+    try:
+        load(name)
+    except NoSuchLab:
+        return
+    raise LabRunning(f"there is a lab {name!r} already")
+
+
+def _read(name: str) -> LabState:
     try:
         data: dict[str, Any] = json.loads((run_dir(name) / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return LabState(
+            spec=LabSpec.from_json(data["spec"]),
+            owner=ProcessId(**data["owner"]),
+            anchor=Anchor(**{key: ProcessId(**value) for key, value in data["anchor"].items()}),
+            addresses=data["addresses"],
+            salt_files=data["salt_files"],
+            layers=tuple(data["layers"]),
+            mounts=tuple((source, place) for source, place in data["mounts"]),
+            states=data["states"],
+        )
+    except FileNotFoundError:
         raise NoSuchLab(f"there is no lab {name!r}") from None
-    return LabState(
-        spec=LabSpec.from_json(data["spec"]),
-        owner=ProcessId(**data["owner"]),
-        anchor=Anchor(**{key: ProcessId(**value) for key, value in data["anchor"].items()}),
-        addresses=data["addresses"],
-        salt_files=data["salt_files"],
-        layers=tuple(data["layers"]),
-        mounts=tuple((source, place) for source, place in data["mounts"]),
-        states=data["states"],
-    )
+    except (KeyError, TypeError, ValueError) as err:
+        raise NoSuchLab(f"the lab {name!r} is not one of this version: {err!r}") from None
 
 
 def running() -> list[LabState]:
@@ -80,10 +99,15 @@ def running() -> list[LabState]:
     found = []
     for file in sorted(runs_dir().glob(f"*/{_FILE}")):
         with contextlib.suppress(NoSuchLab):
-            state = load(file.parent.name)
-            if state.anchor.alive():
-                found.append(state)
+            found.append(load(file.parent.name))
     return found
+
+
+def in_use() -> frozenset[Path]:
+    """What the hosts that are up have mounted of the cache."""
+    labs = running()
+    layers = {Path(layer) for lab in labs for layer in lab.layers}
+    return frozenset(layers | {Path(lab.salt_files) for lab in labs if lab.salt_files})
 
 
 def reap() -> None:
@@ -105,7 +129,7 @@ def reap() -> None:
 def _abandoned(name: str) -> bool:
     """Whether nobody uses a lab that has no janitor; ends what is left of it if so."""
     try:
-        state = load(name)
+        state = _read(name)
     except NoSuchLab:
         return True
     if state.anchor.alive() and (state.spec.persistent or state.owner.alive()):
@@ -115,7 +139,7 @@ def _abandoned(name: str) -> bool:
 
 
 def _clear(directory: Path) -> None:
-    for group in lab_cgroups(directory.name):
+    for group in lab_cgroups(directory):
         for parent, _, _ in os.walk(group, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(parent)

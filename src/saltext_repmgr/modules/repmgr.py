@@ -324,6 +324,7 @@ def node_service(action=None, checkpoint=False, dry_run=False, version=None, con
     repmgr = _repmgr(version, config)
     if action is None:
         return repmgr.service_actions()
+    # pylint: disable-next=kwarg-superseded-by-positional-arg
     return repmgr.change("node service", dry_run, action=action, checkpoint=checkpoint)
 
 
