@@ -95,8 +95,8 @@ class TestForeignData:
 
 @pytest.fixture
 def slow(cluster):
-    """Clones of node3 take most of a minute; node3's data directory is gone."""
-    cluster.publish(settings={"pg_basebackup_options": "--max-rate=1024k"})
+    """Clones of node3 take longer than the 30 s a step gives its minions; node3's data directory is gone."""
+    cluster.publish(settings={"pg_basebackup_options": "--max-rate=600k"})
     node = cluster.lab["node3"]
     node.run(["systemctl", "stop", "repmgrd", f"postgresql@{cluster.version}-main"])
     node.sh(f"rm -rf /var/lib/postgresql/{cluster.version}/main")

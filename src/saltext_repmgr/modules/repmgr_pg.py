@@ -92,7 +92,7 @@ def status(host=None, port=None):
     except ConnectionFailed as err:
         if host is not None or err.kind is not facts.Reach.REJECTED:
             raise
-    with _connect() as connection:
+    with _connect(host, port) as connection:
         return facts.to_dict(asking.describe(connection, ROLE_NAME))
 
 

@@ -102,7 +102,7 @@ def classify(text):
     libpq gives no code for it. What the server said itself starts with FATAL in every
     language PostgreSQL speaks; the rest is libpq's own English.
     """
-    if "FATAL:" in text or "authentication" in text:
+    if "FATAL:" in text or "authentication" in text or "no password supplied" in text:
         return Reach.REJECTED
     if "Connection refused" in text or "No such file or directory" in text:
         return Reach.REFUSED

@@ -27,7 +27,7 @@ prepare:
     - queue: True
     # Packages may have to be fetched. The minion is probed when this is over, and is
     # waited for as long as it says that it still works.
-    - timeout: 60
+    - timeout: 30
 
 {%- for wave in check.waves %}
 
@@ -39,7 +39,7 @@ prepare:
     - pillar: {{ run | tojson }}
     - queue: True
     # A clone takes as long as it takes; see above.
-    - timeout: 60
+    - timeout: 30
 {%- endfor %}
 
 {%- if check.witnesses %}
@@ -51,7 +51,7 @@ witness:
     - sls: repmgr.server
     - pillar: {{ run | tojson }}
     - queue: True
-    - timeout: 60
+    - timeout: 30
 {%- endif %}
 
 daemons:
@@ -60,7 +60,7 @@ daemons:
     - tgt_type: list
     - sls: repmgr.daemon
     - queue: True
-    - timeout: 60
+    - timeout: 30
 
 verify:
   repmgr_cluster.verified:
