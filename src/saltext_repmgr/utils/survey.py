@@ -86,7 +86,7 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
         cluster=spec.cluster,
         missing=missing,
         primary=choice.primary,
-        reason=choice.reason,
+        reason="; without ".join([choice.reason, *(f"{n}: {why}" for n, why in missing.items())]),
         run={
             "primary": choice.primary,
             "new": choice.new,
