@@ -125,15 +125,28 @@ def test_a_cut_cable(node, lab):
     other.run(ping)
 
 
-def test_a_frozen_host(node):
-    with node.popen(["sh", "-c", "sleep 1; date +%s%N; sleep 1"], stdout=subprocess.PIPE):
-        node.run(["systemd-run", "--quiet", "--unit=ticks", "sh", "-c", "exec sleep 0.5"])
-        node.freeze()
-        time.sleep(1)
-        assert node.run(["pgrep", "-fx", "sleep 0.5"]).stdout
-        node.thaw()
-        time.sleep(0.3)
-        assert node.run(["pgrep", "-fx", "sleep 0.5"], check=False).returncode == 1
+def test_a_cut_between_two(node, lab):
+    other, third = lab["node2"], lab.master
+    node.cut(other)
+    assert node.run(["ping", "-c1", "-W1", "node2"], check=False).returncode == 1
+    assert other.run(["ping", "-c1", "-W1", "node1"], check=False).returncode == 1
+    for host in (node, other):
+        host.run(["ping", "-c1", "-W1", third.name])
+    node.heal(other)
+    node.run(["ping", "-c1", "-W2", "node2"])
+
+
+def test_a_frozen_host(node, wait):
+    beat = "while :; do date +%s%N >/run/beat; sleep 0.05; done"
+    node.run(["systemd-run", "--quiet", "--unit=beat", "sh", "-c", beat])
+    wait(lambda: node.run(["cat", "/run/beat"], check=False).stdout)
+    node.freeze()
+    last = node.read("/run/beat")
+    time.sleep(0.5)
+    assert node.read("/run/beat") == last
+    node.thaw()
+    wait(lambda: node.read("/run/beat") not in ("", last), what="the next beat")
+    node.run(["systemctl", "stop", "beat"])
 
 
 def test_power_off_keeps_the_disk(node):
@@ -172,13 +185,15 @@ def test_postgresql_installs_without_a_network(lab):
     assert host.run(query, user="postgres").stdout == "UTF8\n"
 
 
-def test_prepared_hosts_have_databases_of_their_own():
+def test_prepared_hosts_have_databases_of_their_own_and_may_know_no_names():
     query = ["psql", "-Atc", "SELECT system_identifier FROM pg_control_system()"]
     name = f"prepared-{os.getpid()}"
-    options = {"salt": None, "preinstalled": True, "release": RELEASE}
+    options = {"salt": None, "preinstalled": True, "release": RELEASE, "hosts_file": False}
     with Lab(name, nodes=("node1", "node2"), **options) as prepared:
         found = {host.run(query, user="postgres").stdout for host in prepared.nodes}
         assert len(found) == 2
+        names = "getent hosts node1; ! getent hosts node2"
+        assert prepared["node1"].sh(names).split() == ["10.77.0.11", "node1"]
         assert prepared.master.run(["sh", "-c", "command -v psql"], check=False).returncode
 
 

@@ -1,47 +1,29 @@
 """A host of a lab, as a test or a demonstration handles it."""
 
 import contextlib
-import shlex
 import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from typing import Protocol
 
 from . import cgroup
 from . import container
 from .anchor import Anchor
+from .commands import Commands
 from .container import Machine
 from .errors import BootError
-from .errors import CommandError
 from .errors import CommandTimeout
 from .errors import HostDown
 from .errors import LabError
-from .process import CLEAN_ENV
 from .process import ProcessId
-from .process import children
 from .process import run
 
-_SIGRTMIN = int(signal.SIGRTMIN)
-#: What systemd takes for "power off, in good order", as process 1.
-_SIGNAL_POWER_OFF = _SIGRTMIN + 4
-
-
-class HostProcess(subprocess.Popen):  # type: ignore[type-arg]
-    """A command running on a host; signals go to the command and not to what got it there."""
-
-    def send_signal(self, sig: int) -> None:
-        """Send a signal to the command; nothing happens when it has ended."""
-        if self.poll() is not None:
-            return
-        for child in children(self.pid) or [self.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                ProcessId.of(child).send(sig)
+# What systemd, as process 1, takes for "power off, in good order".
+_SIGNAL_POWER_OFF = int(signal.SIGRTMIN) + 4
+_NOBODYS_MAC = "02:00:00:00:00:00"
 
 
 class Provisioner(Protocol):
@@ -54,7 +36,7 @@ class Provisioner(Protocol):
         """Take from a disk, before it is emptied, what :meth:`fill` is going to put back."""
 
 
-class Host:
+class Host(Commands):
     """One host. It may be up or down; its disk stays until :meth:`reset`."""
 
     def __init__(
@@ -182,11 +164,15 @@ class Host:
         starter = self._starter()
         if starter is not None and not starter.wait_gone(timeout):
             raise LabError(f"{self.name} is still there after {timeout:g} s")
+        self.forget()
+        self._starter_file.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Let go of what is left of the processes of a host that is off."""
+        self._init = None
         if self._process is not None:
             self._process.wait(timeout=5)
             self._process = None
-        self._starter_file.unlink(missing_ok=True)
-        self._init = None
 
     def reset(self, boot: bool = True) -> None:
         """Make the host bare again: power off, empty its disk, and boot it unless told not to."""
@@ -210,16 +196,35 @@ class Host:
 
     # -- network ----------------------------------------------------------------------------
 
-    def _link(self, state: str) -> None:
+    def cut(self, *peers: "Host") -> None:
+        """Pull the network cable; a boot plugs it in again.
+
+        The host notices no more than the silence.
+
+        :param peers: lose only what goes to and comes from these.
+        :raises HostDown: the host, or one of the peers, is off.
+        """
+        if not peers:
+            self._set_link("down")
+        for one, other in self._pairs(peers):
+            # Frames to a card that nobody has vanish without an error, as they do behind a switch.
+            lost = ["lladdr", _NOBODYS_MAC, "dev", "host0", "nud", "permanent"]
+            one.run(["ip", "neighbour", "replace", other.address, *lost])
+
+    def heal(self, *peers: "Host") -> None:
+        """Undo :meth:`cut`, with the same ``peers``."""
+        if not peers:
+            self._set_link("up")
+        for one, other in self._pairs(peers):
+            one.run(["ip", "neighbour", "del", other.address, "dev", "host0"])
+
+    def _pairs(self, peers: "tuple[Host, ...]") -> "list[tuple[Host, Host]]":
+        return [pair for peer in peers for pair in ((self, peer), (peer, self))]
+
+    def _set_link(self, state: str) -> None:
+        if not self.up:
+            raise HostDown(f"{self.name} is powered off: boot() it first")
         run([*self._anchor.enter("net"), "ip", "link", "set", self.machine.link, state])
-
-    def cut(self) -> None:
-        """Pull the network cable. The host notices no more than its silence."""
-        self._link("down")
-
-    def heal(self) -> None:
-        """Plug the network cable in again."""
-        self._link("up")
 
     # -- time -------------------------------------------------------------------------------
 
@@ -230,93 +235,3 @@ class Host:
     def thaw(self) -> None:
         """Let a frozen host go on where it was."""
         cgroup.freeze(self.machine.run_dir, self.name, False)
-
-    # -- commands ---------------------------------------------------------------------------
-
-    def prefix(self, user: str = "root") -> list[str]:
-        """The words in front of a command of this machine that make it one of the host.
-
-        :raises HostDown: see :attr:`pid`.
-        """
-        enter = ["nsenter", f"--target={self.pid}", "--all", "--"]
-        return enter if user == "root" else [*enter, "runuser", "-u", user, "--"]
-
-    def run(
-        self,
-        argv: Sequence[str],
-        user: str = "root",
-        input: str | None = None,  # pylint: disable=redefined-builtin
-        check: bool = True,
-        timeout: float = 60,
-        env: Mapping[str, str] | None = None,
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run a command on the host to its end; its output is text.
-
-        :param input: what it reads.
-        :param check: raise :class:`CommandError` unless it exits 0.
-        :param timeout: seconds after which it is killed.
-        :param env: variables on top of a clean environment; none come from this machine.
-        :raises HostDown: the host is off.
-        :raises CommandError: see ``check``.
-        :raises CommandTimeout: see ``timeout``.
-        """
-        return run(
-            [*self.prefix(user), *argv],
-            input=input,
-            check=check,
-            timeout=timeout,
-            env=self._environment(user, env),
-            where=self.name if user == "root" else f"{self.name} ({user})",
-            shown=argv,
-        )
-
-    def sh(self, script: str, user: str = "root", **kwargs: Any) -> str:
-        """Run a shell script (``sh -e``) on the host and return what it printed; see :meth:`run`."""
-        return self.run(["sh", "-ec", script], user, **kwargs).stdout
-
-    def popen(
-        self,
-        argv: Sequence[str],
-        user: str = "root",
-        env: Mapping[str, str] | None = None,
-        **kwargs: Any,
-    ) -> HostProcess:
-        """Start a command on the host; ``kwargs`` go to :class:`subprocess.Popen`.
-
-        :raises HostDown: the host is off.
-        """
-        return HostProcess([*self.prefix(user), *argv], env=self._environment(user, env), **kwargs)
-
-    @staticmethod
-    def _environment(user: str, env: Mapping[str, str] | None) -> dict[str, str]:
-        home = "/root" if user == "root" else "/"
-        return {**CLEAN_ENV, "HOME": home, "USER": user, "LOGNAME": user, **(env or {})}
-
-    def failed_units(self) -> list[str]:
-        """Names of the units that systemd gave up on."""
-        listing = self.run(["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
-        return [line.split()[0] for line in listing.stdout.splitlines() if line.strip()]
-
-    # -- files ------------------------------------------------------------------------------
-
-    def write(self, path: str, text: str, mode: int = 0o644, owner: str = "root:root") -> None:
-        """Write a file on the host, with its parent directories.
-
-        :raises HostDown: the host is off.
-        """
-        user, _, group = owner.partition(":")
-        ownership = ["-m", f"{mode:o}", "-o", user, "-g", group or user]
-        self.run(["install", "-D", *ownership, "/dev/stdin", path], input=text)
-
-    def read(self, path: str) -> str:
-        """The text of a file on the host.
-
-        :raises FileNotFoundError: there is none.
-        :raises HostDown: the host is off.
-        """
-        try:
-            return self.run(["cat", path]).stdout
-        except CommandError as err:
-            if "No such file" in err.stderr:
-                raise FileNotFoundError(f"{self.name}:{shlex.quote(path)}") from None
-            raise

@@ -17,7 +17,7 @@ from .locks import locked
 from .paths import cache_dir
 from .process import run
 
-_LEFT_OUT = shutil.ignore_patterns(
+_LEFT_OUT = (
     "site-packages",
     "dist-packages",
     "test",
@@ -75,7 +75,8 @@ def _copy(executable: Path, final: Path) -> None:
         shutil.copy2(executable.resolve(), copy / "bin" / _name())
         (copy / "bin" / "python3").symlink_to(_name())
         library = copy / "lib" / _name()
-        shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=_LEFT_OUT, symlinks=True)
+        left_out = shutil.ignore_patterns(*_LEFT_OUT)
+        shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=left_out, symlinks=True)
         (library / "site-packages").mkdir()
         for shared in executable.parent.parent.glob("lib/libpython*.so*"):
             shutil.copy2(shared, copy / "lib", follow_symlinks=False)

@@ -175,7 +175,7 @@ def _builder(python: Interpreter, requires: list[str]) -> Path:
         if not complete.exists():
             env = _environment()
             run([sys.executable, "-m", "venv", "--clear", builder], timeout=_PIP_SECONDS, env=env)
-            pip = [builder / "bin/python3", "-m", "pip", "install", "-q", *requires]
+            pip = [str(builder / "bin/python3"), "-m", "pip", "install", "-q", *requires]
             run(pip, timeout=_PIP_SECONDS, env=env)
             complete.touch()
     return builder

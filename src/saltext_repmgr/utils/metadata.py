@@ -26,9 +26,9 @@ _ROLE = (
 )
 _RIGHTS = (
     "SELECT has_schema_privilege(%(role)s, 'repmgr', 'USAGE')"
-    " AND coalesce((SELECT bool_and(has_table_privilege(%(role)s, c.oid,"
-    "   'SELECT, INSERT, UPDATE, DELETE, TRUNCATE'))"
-    "   FROM pg_class c WHERE relnamespace = 'repmgr'::regnamespace AND relkind IN ('r', 'v')),"
+    " AND coalesce((SELECT bool_and(has_table_privilege(%(role)s, c.oid, privilege))"
+    "   FROM pg_class c, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) privilege"
+    "   WHERE relnamespace = 'repmgr'::regnamespace AND relkind IN ('r', 'v')),"
     "   false) AS granted"
 )
 

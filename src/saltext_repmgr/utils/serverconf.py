@@ -16,7 +16,7 @@ _INCLUDED = "SELECT DISTINCT sourcefile FROM pg_file_settings"
 # pg_file_settings marks what a running server cannot take over as an error too; those
 # are told apart by having no other error than that.
 _ERRORS = """
-SELECT sourcefile AS file, sourceline AS line, name || ': ' || error AS error
+SELECT sourcefile AS file, sourceline AS line, concat_ws(': ', name, error) AS error
   FROM pg_file_settings
  WHERE error IS NOT NULL AND error <> 'setting could not be applied'
  UNION ALL
