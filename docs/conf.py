@@ -1,4 +1,4 @@
-"""How the documentation is built; ``nox -s docs`` does it."""
+"""How the documentation is built; ``scripts/test docs`` does it."""
 
 import pathlib
 import re
