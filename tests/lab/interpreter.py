@@ -5,17 +5,15 @@ library, byte-compiled (they mount it read-only), and so that one in ``/usr`` wo
 """
 
 import hashlib
-import os
 import shutil
 import sys
 import sysconfig
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .locks import locked
 from .paths import cache_dir
 from .process import run
+from .store import workshop
 
 _LEFT_OUT = (
     "site-packages",
@@ -62,25 +60,24 @@ def interpreter() -> Interpreter:
     # executable may find its library only there.
     prefix = Path("/opt/python") if original == Path("/usr") else original
     if not files.is_dir():
-        with locked(files.parent / "lock"):
+        with workshop(files.parent, timeout=300) as scratch:
             if not files.is_dir():
-                _copy(executable, files)
+                _copy(executable, scratch / key)
+                (scratch / key).rename(files)
     return Interpreter(files, prefix)
 
 
-def _copy(executable: Path, final: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=final.parent) as scratch:
-        copy = Path(scratch) / "prefix"
-        (copy / "bin").mkdir(parents=True)
-        shutil.copy2(executable.resolve(), copy / "bin" / _name())
-        (copy / "bin" / "python3").symlink_to(_name())
-        library = copy / "lib" / _name()
-        left_out = shutil.ignore_patterns(*_LEFT_OUT)
-        shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=left_out, symlinks=True)
-        (library / "site-packages").mkdir()
-        for shared in executable.parent.parent.glob("lib/libpython*.so*"):
-            shutil.copy2(shared, copy / "lib", follow_symlinks=False)
-        # Errors are left alone: the standard library holds samples that do not compile.
-        run([sys.executable, "-m", "compileall", "-q", library], check=False, timeout=300)
-        os.chmod(copy, 0o755)
-        copy.rename(final)
+def _copy(executable: Path, copy: Path) -> None:
+    (copy / "bin").mkdir(parents=True)
+    shutil.copy2(executable.resolve(), copy / "bin" / _name())
+    (copy / "bin" / "python3").symlink_to(_name())
+    library = copy / "lib" / _name()
+    left_out = shutil.ignore_patterns(*_LEFT_OUT)
+    shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=left_out, symlinks=True)
+    (library / "site-packages").mkdir()
+    for shared in executable.parent.parent.glob("lib/libpython*.so*"):
+        shutil.copy2(shared, copy / "lib", follow_symlinks=False)
+    # Errors are left alone: the standard library holds samples that do not compile.
+    run([sys.executable, "-m", "compileall", "-q", library], check=False, timeout=300)
+    for directory in (copy, copy / "bin", copy / "lib", library):
+        directory.chmod(0o755)

@@ -1,0 +1,66 @@
+"""The command line of ``scripts/bench``."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.demo.screen import Screen
+from tests.lab import LabError
+from tests.lab.releases import RELEASES
+
+from . import build
+
+_SUBJECTS = {"build": build.measure}
+
+
+def _runs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Measures this project next to what could be had at best, in one run on this"
+        " machine. It makes hosts of its own and needs root. Exits 0 whatever the figures are.",
+    )
+    parser.add_argument(
+        "subject",
+        nargs="?",
+        choices=sorted(_SUBJECTS),
+        default="build",
+        help="build: three hosts become a cluster (the default)",
+    )
+    parser.add_argument("--runs", type=_runs, default=3, help="of each; default: %(default)s")
+    parser.add_argument("--release", choices=sorted(RELEASES), default="bookworm")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--name", default="bench", help="name of its lab; default: %(default)s")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, and return 0 if there are figures."""
+    args = _parser().parse_args(argv)
+    if os.geteuid() != 0:
+        print("scripts/bench: makes whole hosts, so it needs root", file=sys.stderr)
+        return 2
+    try:
+        with Screen() as screen:
+            figures = _SUBJECTS[args.subject](args.name, args.release, args.runs, screen)
+        if args.json:
+            args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    except (LabError, OSError) as err:
+        print(f"\nscripts/bench: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nscripts/bench: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""A cluster from nothing, to look at: ``scripts/demo``."""

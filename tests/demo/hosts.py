@@ -1,0 +1,110 @@
+"""The hosts of the demonstration."""
+
+import contextlib
+import secrets
+import threading
+from typing import Any
+
+from tests.lab import Lab
+from tests.lab import LabError
+from tests.lab import apt
+from tests.lab import image
+from tests.lab import state
+from tests.lab.releases import RELEASES
+from tests.lab.saltenv import salt_environment
+from tests.lab.spec import SUBNET
+
+from .screen import Screen
+
+_LOOK_SECONDS = 0.3
+
+
+def new_lab(name: str, nodes: int, release: str) -> tuple[Lab, dict[str, Any]]:
+    """A lab of bare hosts, not up yet, and its pillar below ``repmgr``."""
+    names = tuple(f"node{number}" for number in range(1, nodes + 1))
+    content = pillar(names)
+    lab = Lab(
+        name,
+        nodes=names,
+        release=release,
+        persistent=True,
+        pillar=content,
+        # The master then hears of every state when it is done and not only of every run.
+        master_config={"state_events": True},
+    )
+    return lab, content
+
+
+def pillar(names: tuple[str, ...]) -> dict[str, Any]:
+    """The least that makes a cluster of hosts that know each other by name."""
+    nodes: dict[str, dict[str, Any]] = {
+        name: {"id": number} for number, name in enumerate(names, start=1)
+    }
+    nodes[names[0]]["role"] = "primary"
+    return {
+        "cluster": "demo",
+        "subnet": SUBNET,
+        "password": secrets.token_urlsafe(16),
+        "nodes": nodes,
+    }
+
+
+def up(lab: Lab, screen: Screen) -> None:
+    """What :meth:`Lab.up` does, with a line for each part of it."""
+    spec = lab.spec
+    assert spec.salt is not None
+    screen.doing("the tools of this machine")
+    apt.ensure_tools()
+    in_use = state.in_use()
+    screen.doing(f"an image of Debian {spec.release}; minutes, the first time")
+    image.layers(RELEASES[spec.release], preinstalled=spec.preinstalled, in_use=in_use)
+    screen.event(f"image of Debian {spec.release} is there")
+    screen.doing("Salt and this checkout; minutes, the first time")
+    salt_environment(spec.salt, in_use)
+    screen.event(f"Salt {spec.salt} with this checkout in it is there")
+    with _BootReporter(lab, screen):
+        lab.up()
+    screen.event("every minion answers")
+
+
+class _BootReporter:
+    """Tells of each host when it is up, while :meth:`Lab.up` waits for all of them."""
+
+    def __init__(self, lab: Lab, screen: Screen) -> None:
+        self._lab = lab
+        self._screen = screen
+        self._told: set[str] = set()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._screen.doing("hosts boot")
+        self._thread.start()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._screen.doing("")
+        if kind is None:
+            self._look()
+
+    def _watch(self) -> None:
+        while not self._end.wait(_LOOK_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        for host in list(self._lab.hosts.values()):
+            if host.name in self._told:
+                continue
+            with contextlib.suppress(LabError):
+                ask = ["systemctl", "is-system-running"]
+                verdict = host.run(ask, check=False, timeout=10).stdout.strip()
+                if verdict in ("running", "degraded"):
+                    self._told.add(host.name)
+                    failed = f", FAILED: {host.failed_units()}" if verdict == "degraded" else ""
+                    self._screen.event(f"{host.name:<9} {host.address:<11} is up{failed}")
+                    self._waiting()
+
+    def _waiting(self) -> None:
+        left = [name for name in self._lab.hosts if name not in self._told]
+        self._screen.doing(f"{', '.join(left)} boot" if left else "the minions find their master")

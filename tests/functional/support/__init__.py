@@ -1,0 +1,1 @@
+"""What the functional tests share: real servers, a repmgr cluster, loaders of minions."""

@@ -1,0 +1,141 @@
+"""utils.act on a host's files: Debian's configuration, moving aside, what a clone left."""
+
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from saltext_repmgr.utils import act
+from saltext_repmgr.utils import host
+from saltext_repmgr.utils import pillar
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import Refused
+from saltext_repmgr.utils.facts import Content
+from saltext_repmgr.utils.spec import Layout
+from tests.functional.support import clusters
+from tests.functional.support.repmgr import PASSWORD
+
+
+@pytest.fixture
+def spec(primary):
+    """A pillar with the primary's host and port."""
+    return pillar.read(
+        {
+            "cluster": "functional",
+            "subnet": "192.0.2.0/24",
+            "password": PASSWORD,
+            "nodes": {"node1": {"id": 1, "host": clusters.own_name(), "role": "primary"}},
+            "postgres": {"port": primary.port},
+        }
+    )
+
+
+@pytest.fixture
+def made(servers, version):  # pylint: disable=unused-argument
+    """A Debian cluster that is not there yet, and is gone afterwards."""
+    cluster = clusters.Cluster(5, version, 0)
+    yield cluster
+    cluster.drop()
+
+
+def test_a_new_cluster(spec, made):
+    act.create_cluster(spec, made.layout)
+    found = host.data_directory(made.layout)
+    assert found.content is Content.POSTGRES
+    assert found.control.untouched
+    assert found.control.checksums is True
+    assert act.configured_data_directory(made.layout) == str(made.data)
+    assert (made.etc / "start.conf").read_text().splitlines()[-1] == "auto"
+    with pytest.raises(CommandFailed, match="cluster configuration already exists"):
+        act.create_cluster(spec, made.layout)
+
+
+def test_the_configuration_of_a_clone(spec, made, primary, pristine):
+    shutil.copytree(pristine.pristine, made.data)
+    clusters.run("chown", "-R", "postgres:postgres", str(made.data))
+    act.create_cluster(spec, made.layout, {"max_connections": "50", "archive_command": "it's %p"})
+    assert act.configured_data_directory(made.layout) == str(made.data)
+    assert host.data_directory(made.layout).content is Content.POSTGRES
+    assert not (made.data / "postgresql.conf").exists()
+    hba = made.etc / "pg_hba.conf"
+    assert hba.owner() == "postgres"
+    assert "peer" in hba.read_text()
+    config = f"--config-file={made.etc}/postgresql.conf"
+    expected = {"port": str(primary.port), "max_connections": "50", "archive_command": "it's %p"}
+    for name, value in expected.items():
+        assert clusters.as_postgres(made.bin("postgres"), "-C", name, config) == value
+
+
+def test_settings_of_the_source_that_a_clone_needs(spec, primary, version):
+    found = act.portable_settings(spec, Layout(version), spec.nodes["node1"])
+    assert found["max_wal_senders"] == "10"
+    assert found["shared_preload_libraries"] == "repmgr"
+    assert found["shared_buffers"] == "16MB"
+    local = {"port", "listen_addresses", "data_directory", "hba_file", "cluster_name"}
+    assert local & set(found) == set()
+    for value in found.values():
+        assert not value.startswith("/") or pathlib.Path(value).exists()
+
+
+def test_a_data_directory_is_moved_aside(version, tmp_path):
+    layout = Layout(version, "main", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/precious").write_text("kept")
+    kept = pathlib.Path(act.move_aside(layout))
+    assert kept.parent == tmp_path
+    assert kept.name.startswith("data.kept-20")
+    assert (kept / "precious").read_text() == "kept"
+    assert host.data_directory(layout).content is Content.ABSENT
+
+
+def test_a_running_server_is_not_moved(primary):
+    with pytest.raises(Refused, match="a server runs on"):
+        act.move_aside(primary.layout)
+    assert primary.sql("SELECT 1") == "1"
+
+
+def test_a_mount_point_is_not_moved(version, tmp_path):
+    path = tmp_path / "data"
+    path.mkdir()
+    clusters.run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path))
+    try:
+        with pytest.raises(Refused, match="is a mount point"):
+            act.move_aside(Layout(version, "main", str(path)))
+        assert path.is_mount()
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+def test_what_a_clone_left_is_removed(version, tmp_path):
+    layout = Layout(version, "main", str(tmp_path / "data"))
+    (tmp_path / "data/base").mkdir(parents=True)
+    (tmp_path / "data/base/1").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/wal").touch()
+    (tmp_path / "data/pg_wal").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Refused, match="not an unfinished clone; nothing is removed"):
+        act.discard_partial(layout)
+    assert (tmp_path / "data/base/1").exists()
+    pathlib.Path(layout.clone_marker).touch()
+    act.discard_partial(layout)
+    assert host.data_directory(layout).content is Content.EMPTY
+    assert (tmp_path / "elsewhere/wal").exists(), "a link is removed, not what it points to"
+
+
+def test_a_running_server_is_not_removed(primary):
+    marker = pathlib.Path(primary.layout.clone_marker)
+    marker.touch()
+    try:
+        with pytest.raises(Refused, match="nothing is removed"):
+            act.discard_partial(primary.layout)
+    finally:
+        marker.unlink()
+    assert primary.sql("SELECT 1") == "1"
+
+
+def test_the_end_of_a_log_has_no_password(tmp_path):
+    path = tmp_path / "log"
+    assert act.tail(path) == f"(no {path})"
+    path.write_text("one\ntwo\nthree password=hunter2secret\n")
+    assert act.tail(path, lines=2) == "two / three password=********"

@@ -1,0 +1,116 @@
+"""utils.host.data_directory: what lies in a data directory, seen from the file system."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from saltext_repmgr.utils import host
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.facts import Content
+from saltext_repmgr.utils.facts import DataDirectory
+from saltext_repmgr.utils.spec import Layout
+from tests.functional.support.clusters import run
+
+
+@pytest.fixture
+def layout(version, tmp_path):
+    return Layout(version, "main", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "data"
+    path.mkdir()
+    return path
+
+
+def test_absent(layout):
+    expected = DataDirectory(layout.data_directory, Content.ABSENT)
+    assert host.data_directory(layout) == expected
+
+
+def test_empty(layout, data):
+    assert host.data_directory(layout) == DataDirectory(str(data), Content.EMPTY)
+
+
+def test_a_file_system_of_its_own_counts_as_empty(layout, data):
+    (data / "lost+found").mkdir()
+    assert host.data_directory(layout).content is Content.EMPTY
+
+
+@pytest.mark.parametrize("entry", ["somebody.txt", "PG_VERSION", ".hidden"])
+def test_files(layout, data, entry):
+    (data / entry).write_text("15\n")
+    assert host.data_directory(layout) == DataDirectory(str(data), Content.FILES)
+
+
+def test_a_link_to_a_directory_is_followed(layout, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/file").touch()
+    (tmp_path / "data").symlink_to(tmp_path / "elsewhere")
+    assert host.data_directory(layout).content is Content.FILES
+
+
+def test_what_initdb_made(pristine, layout):
+    shutil.copytree(pristine.pristine, layout.data_directory, symlinks=True)
+    found = host.data_directory(layout)
+    assert (found.content, found.standby, found.backup_label) == (Content.POSTGRES, False, False)
+    assert (found.slots, found.tablespaces, found.mount_point) == ((), 0, False)
+    assert found.control.untouched
+
+
+def test_the_control_file_is_left_out_where_postgresql_is_not_installed(pristine, layout):
+    shutil.copytree(pristine.pristine, layout.data_directory, symlinks=True)
+    found = host.data_directory(layout, installed=False)
+    assert (found.content, found.control) == (Content.POSTGRES, None)
+
+
+def test_a_damaged_control_file_raises(pristine, layout, data):
+    (data / "global").mkdir()
+    (data / "PG_VERSION").write_text("15\n")
+    (data / "global/pg_control").write_bytes(b"\0" * 100)
+    with pytest.raises(CommandFailed, match="pg_controldata"):
+        host.data_directory(layout)
+
+
+def test_the_primary_and_its_standby(primary, standby):
+    one, other = host.data_directory(primary.layout), host.data_directory(standby.layout)
+    assert (one.content, one.standby) == (Content.POSTGRES, False)
+    assert (other.content, other.standby, other.backup_label) == (Content.POSTGRES, True, False)
+    assert one.slots == (f"repmgr_slot_{standby.number}",)
+    assert one.control.system_identifier == other.control.system_identifier
+
+
+def test_a_copy_that_no_server_ran_on_has_its_label(primary, servers):
+    copy = servers[4].empty()
+    primary.backup(copy.data)
+    found = host.data_directory(copy.layout)
+    assert (found.content, found.standby, found.backup_label) == (Content.POSTGRES, True, True)
+
+
+@pytest.mark.parametrize("content", [Content.ABSENT, Content.EMPTY, Content.FILES])
+def test_the_marker_of_an_unfinished_clone(layout, tmp_path, content):
+    (tmp_path / "data.repmgr-clone").touch()
+    if content is not Content.ABSENT:
+        (tmp_path / "data").mkdir()
+    if content is Content.FILES:
+        (tmp_path / "data/base").mkdir()
+    found = host.data_directory(layout)
+    assert found == DataDirectory(layout.data_directory, content, unfinished_clone=True)
+
+
+@pytest.fixture
+def mounted(data):
+    """The data directory as a mount point of a small file system."""
+    run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(data))
+    yield data
+    subprocess.run(["umount", str(data)], check=True)
+
+
+def test_a_mount_point(layout, mounted):
+    expected = DataDirectory(str(mounted), Content.EMPTY, mount_point=True)
+    assert host.data_directory(layout) == expected
+    (mounted / "file").touch()
+    found = host.data_directory(layout)
+    assert (found.content, found.mount_point) == (Content.FILES, True)

@@ -1,0 +1,170 @@
+"""utils.db.connect: who it connects as, and what it says when it fails."""
+
+import os
+import threading
+
+import pytest
+
+from saltext_repmgr.utils import db
+from saltext_repmgr.utils.errors import ConnectionFailed
+from saltext_repmgr.utils.errors import QueryFailed
+from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.facts import Reach
+from tests.functional.support.repmgr import PASSWORD
+
+
+def ids():
+    return os.geteuid(), os.getegid(), os.getuid(), os.getgid(), os.getgroups()
+
+
+@pytest.fixture(autouse=True)
+def same_user():
+    """Whatever a test does, this process is who it was afterwards."""
+    before = ids()
+    yield
+    assert ids() == before
+
+
+@pytest.fixture
+def sockets(primary):
+    return primary.layout.socket_directory
+
+
+def whoami(connection):
+    return db.row(connection, "SELECT current_user AS name")["name"]
+
+
+def test_peer_authentication_as_root(primary, sockets):
+    before = ids()
+    with db.connect(sockets, primary.port, "postgres", "postgres", os_user="postgres") as found:
+        assert ids() == before, "only the connect itself runs as the other user"
+        assert whoami(found) == "postgres"
+
+
+def test_root_itself_is_no_superuser(primary, sockets):
+    with pytest.raises(ConnectionFailed, match="Peer authentication failed") as raised:
+        with db.connect(sockets, primary.port, "postgres", "postgres"):
+            pass
+    assert raised.value.kind is Reach.REJECTED
+
+
+@pytest.mark.parametrize(
+    ("dbname", "port", "kind"),
+    [("no_such_database", None, Reach.REJECTED), ("postgres", 1, Reach.REFUSED)],
+)
+def test_the_user_is_restored_when_the_connect_fails(primary, sockets, dbname, port, kind):
+    before = ids()
+    with pytest.raises(ConnectionFailed) as raised:
+        with db.connect(
+            sockets, port or primary.port, "postgres", dbname, os_user="postgres", timeout=2
+        ):
+            pass
+    assert (raised.value.kind, ids()) == (kind, before)
+
+
+def test_the_user_is_restored_when_the_work_fails(primary, sockets):
+    with pytest.raises(KeyError):
+        with db.connect(sockets, primary.port, "postgres", "postgres", os_user="postgres"):
+            raise KeyError("the caller's own")
+
+
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="a KeyError of the pwd module escapes")
+def test_a_user_that_this_host_does_not_have(primary, sockets):
+    with pytest.raises(RepmgrError, match="no-such-user"):
+        with db.connect(sockets, primary.port, "x", "postgres", os_user="no-such-user"):
+            pass
+
+
+def test_many_at_once(primary, sockets):
+    found, port = [], primary.port
+
+    def ask():
+        with db.connect(sockets, port, "postgres", "postgres", os_user="postgres") as connection:
+            found.append(whoami(connection))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["postgres"] * 8
+
+
+@pytest.mark.parametrize(
+    "secret", ["another-secret", "it's another", 'a"b\\c', "x' host='elsewhere", "grüße 100% %s"]
+)
+def test_a_password_is_in_no_error(primary, secret):
+    with pytest.raises(ConnectionFailed) as raised:
+        with db.connect("127.0.0.1", primary.port, "repmgr", "repmgr", secret):
+            pass
+    assert raised.value.kind is Reach.REJECTED
+    for text in (str(raised.value), repr(raised.value)):
+        assert secret not in text
+        assert repr(secret)[1:-1] not in text
+
+
+def test_a_password_of_a_server_that_is_down_is_in_no_error():
+    with pytest.raises(ConnectionFailed) as raised:
+        with db.connect("127.0.0.1", 1, "repmgr", "repmgr", PASSWORD):
+            pass
+    assert raised.value.kind is Reach.REFUSED
+    assert PASSWORD not in str(raised.value)
+
+
+@pytest.mark.parametrize("place", ["home", "environment"])
+def test_a_password_is_only_the_one_that_is_passed(primary, monkeypatch, tmp_path, place):
+    if place == "home":
+        (tmp_path / ".pgpass").write_text(f"*:*:*:*:{PASSWORD}\n".replace("\\", "\\\\"))
+        (tmp_path / ".pgpass").chmod(0o600)
+        monkeypatch.setenv("HOME", str(tmp_path))
+    else:
+        path = tmp_path / "pgpass"
+        path.write_text(f"*:*:*:*:{PASSWORD}\n".replace("\\", "\\\\"))
+        path.chmod(0o600)
+        monkeypatch.setenv("PGPASSFILE", str(path))
+    with pytest.raises(ConnectionFailed) as raised:
+        with db.connect("127.0.0.1", primary.port, "repmgr", "repmgr"):
+            pass
+    assert raised.value.kind is Reach.REJECTED
+
+
+def test_a_statement_that_the_server_refuses(primary):
+    with pytest.raises(QueryFailed, match='relation "no_such" does not exist'):
+        with primary.connect() as connection:
+            db.rows(connection, "SELECT * FROM no_such")
+
+
+def test_names_are_looked_up_in_the_catalogue_only(primary):
+    with primary.connect("repmgr") as connection:
+        assert db.row(connection, "SHOW search_path")["search_path"] == ""
+
+
+def test_every_statement_is_committed(primary):
+    with primary.connect() as connection:
+        db.run(connection, "CREATE TABLE public.committed ()")
+    assert primary.sql("SELECT count(*) FROM public.committed") == "0"
+    primary.sql("DROP TABLE public.committed")
+
+
+def test_a_server_that_goes_away(fresh):
+    with pytest.raises(ConnectionFailed) as raised:
+        with fresh.connect() as connection:
+            fresh.kill()
+            db.rows(connection, "SELECT 1")
+    assert raised.value.kind is Reach.UNREACHABLE
+
+
+@pytest.mark.xfail(
+    strict=True, raises=ConnectionFailed, reason="psycopg2 has OperationalError for refusals too"
+)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET statement_timeout = '50ms'; SELECT pg_sleep(5)",
+        "SELECT pg_wal_replay_resume()",
+    ],
+)
+def test_a_server_that_answered_is_not_unreachable(primary, statement):
+    with pytest.raises(QueryFailed):
+        with primary.connect() as connection:
+            db.run(connection, statement)

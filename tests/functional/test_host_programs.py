@@ -1,0 +1,58 @@
+"""utils.host.ask: programs of the host, their output and their failures."""
+
+import pytest
+
+from saltext_repmgr.utils import host
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import NotInstalledError
+
+
+def test_what_a_program_prints(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("PGHOST", "elsewhere")
+    assert host.ask(["sh", "-c", "echo $LC_ALL-$PGHOST-; echo aside >&2"]) == "C--\n"
+
+
+def test_a_program_that_fails():
+    with pytest.raises(CommandFailed, match=r"sh -c .* ended with 3: why$") as raised:
+        host.ask(["sh", "-c", "echo why >&2; exit 3"])
+    assert (raised.value.code, raised.value.stderr) == (3, "why\n")
+
+
+def test_a_program_that_is_not_there():
+    with pytest.raises(NotInstalledError, match="no-such-program is not installed on this host"):
+        host.ask(["no-such-program"])
+
+
+def test_a_program_that_hangs():
+    with pytest.raises(CommandFailed, match="sleep did not answer within 0.2 s"):
+        host.ask(["sleep", "60"], timeout=0.2)
+
+
+def test_a_program_that_asks_gets_nothing():
+    assert host.ask(["cat"]) == ""
+
+
+def test_the_release_of_this_host():
+    name, version = host.release()
+    assert f"{name}-{version}" == host.ask(
+        ["sh", "-c", '. /etc/os-release; printf "%s-%s" "$ID" "$VERSION_ID"']
+    )
+
+
+def test_text_of_a_file(tmp_path):
+    path = tmp_path / "file"
+    assert not host.holds(path, "")
+    path.write_text("a\nb\n\n", encoding="utf-8")
+    assert host.holds(path, "a\nb")
+    assert not host.holds(path, "a\nb\nc")
+    assert not host.holds(path, "a")
+
+
+def test_whether_a_file_changed(tmp_path):
+    path = tmp_path / "file"
+    assert not host.changed_since(path, 0)
+    path.touch()
+    written = path.stat().st_mtime
+    assert host.changed_since(path, written - 0.001)
+    assert not host.changed_since(path, written)

@@ -1,0 +1,35 @@
+"""repmgr_pg.control_data and system_identifier: the data directory, server or not."""
+
+
+def test_the_default_is_the_cluster_of_the_pillar(repmgr_pg, primary):
+    identifier = primary.sql("SELECT system_identifier FROM pg_control_system()")
+    assert repmgr_pg.system_identifier() == identifier
+    assert repmgr_pg.control_data()["system_identifier"] == identifier
+
+
+def test_the_standby_has_the_identifier_of_its_primary(repmgr_pg, standby):
+    path = str(standby.data)
+    assert repmgr_pg.system_identifier(data_directory=path) == repmgr_pg.system_identifier()
+    assert repmgr_pg.control_data(data_directory=path)["state"] == "in archive recovery"
+
+
+def test_no_running_server_is_needed(repmgr_pg, fresh):
+    path = str(fresh.data)
+    identifier = fresh.sql("SELECT system_identifier FROM pg_control_system()")
+    running = repmgr_pg.control_data(data_directory=path)
+    assert (running["system_identifier"], running["state"]) == (identifier, "in production")
+    fresh.stop()
+    stopped = repmgr_pg.control_data(data_directory=path)
+    assert (stopped["system_identifier"], stopped["state"]) == (identifier, "shut down")
+    assert repmgr_pg.system_identifier(data_directory=path) == identifier
+
+
+def test_it_says_what_the_server_says(repmgr_pg, fresh):
+    fresh.sql("CREATE TABLE t (); CHECKPOINT")
+    found = repmgr_pg.control_data(data_directory=str(fresh.data))
+    said = fresh.sql(
+        "SELECT timeline_id, next_oid, checkpoint_lsn FROM pg_control_checkpoint()"
+    ).split("|")
+    assert [str(found[k]) for k in ("timeline", "next_oid", "checkpoint")] == said
+    assert found["next_oid"] > 16384
+    assert found["checksums"] is (fresh.sql("SHOW data_checksums") == "on")

@@ -1,0 +1,95 @@
+"""repmgr_pg.replication_status, slots and lsn_diff."""
+
+import pytest
+from salt.exceptions import SaltInvocationError
+
+from tests.functional.support.repmgr import slot
+
+WRITE = "SELECT pg_logical_emit_message(true, 'functional', repeat('x', 200000))"
+
+
+@pytest.fixture
+def idle_slots(primary):
+    """A slot that keeps WAL for nobody, and one that was never used."""
+    primary.sql("SELECT pg_create_physical_replication_slot('idle', true)")
+    primary.sql("SELECT pg_create_physical_replication_slot('unused')")
+    yield
+    primary.sql("SELECT pg_drop_replication_slot('idle'), pg_drop_replication_slot('unused')")
+
+
+@pytest.mark.parametrize("host", [None, "127.0.0.1"])
+def test_who_streams_from_the_primary(repmgr_pg, standby, host):
+    (found,) = repmgr_pg.replication_status(host=host)
+    assert set(found) == {
+        *("application_name", "state", "sent_lsn", "replay_lsn", "sync_state", "lag_bytes"),
+    }
+    assert found["application_name"] == standby.name
+    assert (found["state"], found["sync_state"]) == ("streaming", "async")
+
+
+def test_nobody_streams_from_the_standby(repmgr_pg, standby):
+    assert repmgr_pg.replication_status(port=standby.port) == []
+
+
+def test_the_lag_is_what_is_sent_and_not_replayed(repmgr_pg, primary, standby):
+    received = "SELECT sent_lsn = pg_current_wal_lsn() FROM pg_stat_replication"
+    caught_up = "SELECT replay_lsn = pg_current_wal_lsn() FROM pg_stat_replication"
+    primary.eventually(caught_up, "t")
+    standby.sql("SELECT pg_wal_replay_pause()")
+    try:
+        standby.eventually("SELECT pg_get_wal_replay_pause_state()", "paused")
+        primary.sql(WRITE)
+        primary.eventually(received, "t")
+        (found,) = repmgr_pg.replication_status()
+        assert found["lag_bytes"] == repmgr_pg.lsn_diff(found["sent_lsn"], found["replay_lsn"])
+        assert found["lag_bytes"] >= 200000
+    finally:
+        standby.sql("SELECT pg_wal_replay_resume()")
+    primary.eventually(caught_up, "t")
+
+
+def test_slots(repmgr_pg, primary, standby, idle_slots):
+    before = {found["slot_name"]: found for found in repmgr_pg.slots()}
+    assert sorted(before) == ["idle", slot(standby), "unused"]
+    primary.sql(WRITE)
+    after = {found["slot_name"]: found for found in repmgr_pg.slots()}
+    assert {name: (found["slot_type"], found["active"]) for name, found in after.items()} == {
+        "idle": ("physical", False),
+        slot(standby): ("physical", True),
+        "unused": ("physical", False),
+    }
+    grown = after["idle"]["retained_bytes"] - before["idle"]["retained_bytes"]
+    assert 200000 <= grown < 300000
+    assert after["idle"]["restart_lsn"] == before["idle"]["restart_lsn"]
+    assert (after["unused"]["restart_lsn"], after["unused"]["retained_bytes"]) == (None, None)
+
+
+def test_slots_as_the_role_of_repmgr(repmgr_pg, idle_slots):
+    local, remote = repmgr_pg.slots(), repmgr_pg.slots(host="127.0.0.1")
+    assert [found["slot_name"] for found in remote] == [found["slot_name"] for found in local]
+
+
+def test_slots_of_a_standby(repmgr_pg, standby):
+    assert repmgr_pg.slots(port=standby.port) == []
+    standby.sql("SELECT pg_create_physical_replication_slot('cascade', true)")
+    try:
+        (found,) = repmgr_pg.slots(port=standby.port)
+        assert (found["slot_name"], found["active"]) == ("cascade", False)
+        assert found["retained_bytes"] >= 0
+    finally:
+        standby.sql("SELECT pg_drop_replication_slot('cascade')")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("0/3000148", "0/3000060"), ("0/0", "1/0"), ("A/FFFFFFFF", "B/0"), ("ff/1", "FF/1")],
+)
+def test_lsn_diff_is_that_of_the_server(repmgr_pg, primary, one, other):
+    said = int(primary.sql(f"SELECT pg_wal_lsn_diff('{one}', '{other}')"))
+    assert repmgr_pg.lsn_diff(one, other) == said
+
+
+@pytest.mark.parametrize("wrong", ["", "0", "0/", "/0", "0/G", "0/123456789", "0/0/0", None, 5])
+def test_lsn_diff_refuses_what_is_no_lsn(repmgr_pg, wrong):
+    with pytest.raises(SaltInvocationError, match="not an LSN"):
+        repmgr_pg.lsn_diff("0/0", wrong)
