@@ -96,26 +96,19 @@ def _round(lab: Lab, steps: int, samples: list[Sample], screen: Screen) -> None:
 def _report(samples: Sequence[Sample], labels: dict[str, str], screen: Screen) -> dict[str, Any]:
     seconds = {row: [s.timed.seconds for s in samples if s.row == row] for row in labels}
     median = {row: statistics.median(values) for row, values in seconds.items()}
-    screen.section(f"Build of {len(_NODES)} nodes, seconds, {len(seconds['fresh'])} runs")
-    width = max(map(len, labels.values()))
-    lines = [f"{'':<{width}}  {'min':>7} {'median':>7} {'max':>7}"]
-    for row, label in labels.items():
-        figures = (min(seconds[row]), median[row], max(seconds[row]))
-        lines.append(f"{label:<{width}}  " + " ".join(f"{figure:7.2f}" for figure in figures))
     ratios = {
         "fresh / (by hand + empty)": median["fresh"] / (median["by hand"] + median["empty"]),
         "nothing to do / empty": median["again"] / median["empty"],
     }
-    lines.append("")
-    for ratio, value in ratios.items():
-        verdict = "met" if value <= _TARGET else "MISSED"
-        lines.append(f"{ratio:<{width}}  {value:15.2f}   target <= {_TARGET}: {verdict}")
-    screen.verbatim("\n".join(lines))
+    screen.section(f"Build of {len(_NODES)} nodes, seconds, {len(seconds['fresh'])} runs")
+    screen.verbatim(_table(seconds, ratios, labels))
     for row in ("fresh", "again"):
         screen.section(f"Where the time of '{labels[row]}' goes, seconds, medians")
         screen.verbatim(_breakdown([s.timed for s in samples if s.row == row]))
-    busiest = max(sample.busy_before for sample in samples)
-    screen.section(f"At most {busiest:.1f} of {machine.describe()['cores']} cores were busy before")
+    busiest, cores = max(s.busy_before for s in samples), machine.describe()["cores"]
+    if busiest > machine.QUIET_CORES:
+        screen.section("The machine was NOT QUIET: these are no figures to go by")
+        screen.text(f"up to {busiest:.1f} of {cores} cores were busy right before a measurement")
     return {
         "subject": "build",
         "machine": machine.describe(),
@@ -125,19 +118,34 @@ def _report(samples: Sequence[Sample], labels: dict[str, str], screen: Screen) -
     }
 
 
-def _breakdown(runs: Sequence[Timed]) -> str:
-    def line(name: str, total: float, in_states: float) -> str:
-        return f"{name:<34} {total:7.2f} {in_states:7.2f} {total - in_states:7.2f}"
-
-    def medians(picked: Sequence[tuple[float, float]]) -> tuple[float, float]:
-        return statistics.median(p[0] for p in picked), statistics.median(p[1] for p in picked)
-
-    lines = [f"{'step':<34} {'all':>7} {'states':>7} {'Salt':>7}"]
-    for number, step in enumerate(runs[0].steps):
-        steps = [run.steps[number] for run in runs]
-        lines.append(line(step.name, *medians([(s.seconds, s.in_states) for s in steps])))
-    outside = [(run.seconds - sum(s.seconds for s in run.steps), 0.0) for run in runs]
-    lines.append(line("(before the first, after the last)", *medians(outside)))
-    whole = [(run.seconds, sum(s.in_states for s in run.steps)) for run in runs]
-    lines.append(line("all", *medians(whole)))
+def _table(
+    seconds: dict[str, list[float]], ratios: dict[str, float], labels: dict[str, str]
+) -> str:
+    width = max(map(len, labels.values()))
+    lines = [f"{'':<{width}}  {'min':>7} {'median':>7} {'max':>7}"]
+    for row, label in labels.items():
+        figures = (min(seconds[row]), statistics.median(seconds[row]), max(seconds[row]))
+        lines.append(f"{label:<{width}}  " + " ".join(f"{figure:7.2f}" for figure in figures))
+    lines.append("")
+    for ratio, value in ratios.items():
+        verdict = "met" if value <= _TARGET else "MISSED"
+        lines.append(f"{ratio:<{width}}  {value:15.2f}   target <= {_TARGET}: {verdict}")
     return "\n".join(lines)
+
+
+def _breakdown(runs: Sequence[Timed]) -> str:
+    def line(name: str, pairs: Sequence[tuple[float, float]], note: str = "") -> str:
+        total, in_states = (statistics.median(values) for values in zip(*pairs, strict=True))
+        rest = total - in_states
+        return f"{name:<26} {total:7.2f} {in_states:7.2f} {rest:7.2f}  {note}".rstrip()
+
+    typical = sorted(runs, key=lambda run: run.seconds)[(len(runs) - 1) // 2]
+    lines = [f"{'':<26} {'all':>7} {'states':>7} {'rest':>7}  longest state, in a typical run"]
+    outside = [(run.seconds - sum(step.seconds for step in run.steps), 0.0) for run in runs]
+    # The nodes are asked before the first step; its own work is to say what came of it.
+    lines.append(line("(start, asking nodes, end)", outside))
+    for number, step in enumerate(typical.steps):
+        pairs = [(run.steps[number].seconds, run.steps[number].in_states) for run in runs]
+        lines.append(line(step.name, pairs, step.longest))
+    whole = [(run.seconds, sum(step.in_states for step in run.steps)) for run in runs]
+    return "\n".join([*lines, line("all", whole)])

@@ -41,7 +41,7 @@ def require_bare(lab: Lab) -> None:
     for host in lab.nodes:
         found = _when_it_answers(host, _BARE)
         _sql(host, "CHECKPOINT")
-        used = int(_sql(host, _NEXT_OBJECT)) > _FIRST_OBJECT
+        used = int(_sql(host, _NEXT_OBJECT)) >= _FIRST_OBJECT
         left = host.sh("ls -d /etc/repmgr.conf /etc/repmgr 2>/dev/null || true").split()
         if found != "f|0" or used or left:
             raise LabError(

@@ -6,6 +6,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.demo.returns import State
 from tests.demo.returns import orchestration
@@ -22,11 +23,15 @@ _OPTIONS = ["--out=json", "--log-level=error"]
 
 @dataclass(frozen=True)
 class Step:
-    """A step of an orchestration: all of its seconds, and those in states of its slowest node."""
+    """A step of an orchestration: all of its seconds, and those in states of its slowest node.
+
+    ``longest`` is the state that took most of those, with its seconds.
+    """
 
     name: str
     seconds: float
     in_states: float
+    longest: str
     changed: bool
 
 
@@ -59,7 +64,7 @@ def by_hand(lab: Lab) -> Timed:
 
 def write_empty(lab: Lab, steps: int) -> None:
     """Put an orchestration on the master that has so many steps and does nothing."""
-    nops = {f"nothing {number}": {"test.nop": []} for number in range(_NOPS)}
+    nops: dict[str, Any] = {f"nothing {number}": {"test.nop": []} for number in range(_NOPS)}
     nodes = [host.name for host in lab.nodes]
     run = [{"tgt": nodes}, {"tgt_type": "list"}, {"sls": "bench.nops"}]
     empty = {f"step {number}": {"salt.state": run} for number in range(steps)}
@@ -99,11 +104,17 @@ def _orchestrate(lab: Lab, sls: str, *arguments: str) -> tuple[float, list[State
 
 
 def _with_its_nodes(lab: Lab, step: State) -> Step:
-    slowest = 0.0
+    runs: list[list[State]] = [[]]
     if step.jid:
         # An orchestration does not show what its nodes did when they changed nothing.
         look_up = ["salt-run", "jobs.list_job", step.jid, *_OPTIONS]
         job = json.loads(lab.master.run(look_up).stdout)
-        for answer in job["Result"].values():
-            slowest = max(slowest, sum(state.seconds for state in states(answer["return"])))
-    return Step(step.name, step.seconds, slowest, step.changed)
+        runs += [states(answer["return"]) for answer in job["Result"].values()]
+    slowest = max(runs, key=_seconds)
+    top = max(slowest, key=lambda state: state.seconds, default=None)
+    longest = f"{top.name} {top.seconds:.2f}" if top else ""
+    return Step(step.name, step.seconds, _seconds(slowest), longest, step.changed)
+
+
+def _seconds(run: list[State]) -> float:
+    return sum(state.seconds for state in run)

@@ -16,6 +16,7 @@ from tests.lab.spec import MASTER
 
 from . import hosts
 from . import tour
+from .orchestrate import COMMAND
 from .screen import Screen
 
 _COMMANDS = ("up", "status", "enter", "down")
@@ -93,7 +94,7 @@ def _ways_on(args: argparse.Namespace, lab: Lab) -> str:
     ways = (
         (_call(args, "enter", MASTER), "a shell on the Salt master; there, for example:"),
         ("", "  salt '*' repmgr_node.plan"),
-        ("", f"  {tour.COMMAND}"),
+        ("", f"  {COMMAND}"),
         (_call(args, "enter", lab.nodes[-1].name), "a shell on a node"),
         (_call(args, "status"), "the hosts and the cluster"),
         (_call(args, "down"), "remove it all"),
@@ -137,7 +138,9 @@ def main(argv: Sequence[str]) -> int:
         words.insert(0, "up")
     args = _parser().parse_args(words)
     if os.geteuid() != 0:
-        print("scripts/demo: makes whole hosts, so it needs root: sudo scripts/demo", file=sys.stderr)
+        print(
+            "scripts/demo: makes whole hosts, so it needs root: sudo scripts/demo", file=sys.stderr
+        )
         return 2
     commands = {"up": _up, "status": _status, "enter": _enter, "down": _down}
     try:

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from typing import IO
 from typing import Any
 
 from tests.lab import Host
@@ -33,11 +34,12 @@ class Bus:
 
     def __init__(self, master: Host) -> None:
         self._master = master
+        # A file: nobody would empty a pipe.
+        self._said = tempfile.TemporaryFile()  # pylint: disable=consider-using-with
+        self._process: subprocess.Popen[bytes] | None = None
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def __enter__(self) -> "Bus":
-        # A file: nobody would empty a pipe.
-        self._said = tempfile.TemporaryFile()  # pylint: disable=consider-using-with
         self._process = self._master.popen(
             [_PYTHON, "-c", _LISTENER],
             stdin=subprocess.DEVNULL,
@@ -45,26 +47,24 @@ class Bus:
             stderr=self._said,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        assert self._process.stdout is not None
+        threading.Thread(target=self._read, args=[self._process.stdout], daemon=True).start()
         with contextlib.suppress(queue.Empty):
             if self._events.get(timeout=_READY_SECONDS) == "listening":
                 return self
         self._said.seek(0)
         said = self._said.read().decode(errors="replace")[-1000:]
-        self._stop()
+        self.__exit__()
         raise LabError(f"cannot listen to the events of the master: {said}")
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
         self._said.close()
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+    def _read(self, stdout: IO[bytes]) -> None:
+        for line in stdout:
             with contextlib.suppress(ValueError):
                 self._events.put(json.loads(line))
         self._events.put(None)

@@ -1,11 +1,13 @@
 """Run the orchestration on the master and tell what it does while it does it."""
 
+import contextlib
 import fnmatch
 import json
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from dataclasses import field
+from typing import IO
 from typing import Any
 
 from tests.lab import Lab
@@ -85,7 +87,9 @@ class Narrator:
             ("repmgr/*/clone", self._clone),
         ):
             if fnmatch.fnmatchcase(tag, pattern):
-                tell(tag.split("/"), data)
+                # What an event lacks cannot be told; the outcome does not depend on it.
+                with contextlib.suppress(KeyError):
+                    tell(tag.split("/"), data)
 
     def _doing(self, node: str, what: str | None) -> None:
         if what is None:
@@ -168,45 +172,46 @@ def orchestrate(lab: Lab, screen: Screen) -> Run:
     :raises OrchestrationFailed: it or one of its states did not succeed; all is on the screen.
     """
     narrator = Narrator(screen)
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        screen.doing("Salt starts")
-        with Bus(lab.master) as bus:
-            process = lab.master.popen(
-                [*COMMAND.split(), "--out=json", "--log-level=error"],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-            try:
-                while (event := bus.next(_QUIET_SECONDS)) or process.poll() is None:
-                    if event:
-                        narrator.hear(event)
-            finally:
-                process.terminate()
-                process.wait()
-        screen.doing("")
-        printed, said = (_text(file) for file in (out, err))
-    for line in without_noise(said).splitlines():
-        screen.text(line)
+    screen.doing("Salt starts")
+    returncode, printed, said = _run(lab, narrator)
+    screen.doing("")
+    screen.text(without_noise(said))
     try:
         steps = orchestration(json.loads(printed))
-    except ValueError as error:
-        raise OrchestrationFailed(f"{error}\n{printed[-2000:]}".strip()) from None
+    except ValueError as err:
+        raise OrchestrationFailed(f"`{COMMAND}` exited {returncode}: {err}") from None
     failed = [step for step in steps if step.result is False]
     for step in failed:
         screen.event(f"{step.name} FAILED: {step.comment}")
-    if failed or process.returncode:
-        names = ", ".join(step.name for step in failed) or "no step"
-        raise OrchestrationFailed(
-            f"`{COMMAND}` exited {process.returncode}; failed: {names}, see above"
-        )
-    run = Run(steps, narrator.nodes)
+    if failed or returncode:
+        names = ", ".join(step.name for step in failed) or "none"
+        raise OrchestrationFailed(f"`{COMMAND}` exited {returncode}; steps that failed: {names}")
     screen.event(f"{steps[-1].name}: {steps[-1].comment}")
+    run = Run(steps, narrator.nodes)
     screen.event(f"done: {run.summary()}")
     return run
 
 
-def _text(file: Any) -> str:
+def _run(lab: Lab, narrator: Narrator) -> tuple[int, str, str]:
+    """Run the command to its end; its return code, its output, and its standard error."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Bus(lab.master) as bus:
+        process = lab.master.popen(
+            [*COMMAND.split(), "--out=json", "--log-level=error"],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        try:
+            while (event := bus.next(_QUIET_SECONDS)) or process.poll() is None:
+                if event:
+                    narrator.hear(event)
+        finally:
+            process.terminate()
+            process.wait()
+        return process.returncode, _text(out), _text(err)
+
+
+def _text(file: IO[bytes]) -> str:
     file.seek(0)
-    return str(file.read().decode(errors="replace"))
+    return file.read().decode(errors="replace")

@@ -63,9 +63,10 @@ class Screen:
             self._put(f"{self._elapsed()}  {first.removeprefix(_MARGIN)}", *others)
 
     def text(self, text: str) -> None:
-        """Something to read, long lines wrapped."""
+        """Something to read, long lines wrapped; nothing when there is nothing to read."""
         with self._lock:
-            self._put(*self._wrapped(text, _INDENT))
+            if text:
+                self._put(*self._wrapped(text, _INDENT))
 
     def verbatim(self, text: str) -> None:
         """The output of a command."""

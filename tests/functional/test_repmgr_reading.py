@@ -99,7 +99,7 @@ def test_cluster_event(command, primary, standby):
     )
     times = [event["timestamp"] for event in found]
     assert times == sorted(times, reverse=True)
-    (registered,) = command("cluster_event", primary, event="standby_register", limit=1)
+    (registered,) = command("cluster_event", primary, event="standby_register", node_id=2)[:1]
     assert registered.pop("timestamp")
     assert registered == {
         "node_id": 2,

@@ -8,6 +8,7 @@ from dataclasses import field
 
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils.choice import choose_primary
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.spec import ClusterSpec
 
@@ -75,22 +76,22 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
         problems = [f"{name}: {why}" for name, why in missing.items()]
     if problems:
         return Survey(spec.cluster, problems=tuple(problems), missing=missing)
-    choice = plan.choose_primary(spec, observations)
-    if choice.problem:
-        return Survey(spec.cluster, problems=(choice.problem,), missing=missing)
+    chosen = choose_primary(spec, observations)
+    if chosen.problem:
+        return Survey(spec.cluster, problems=(chosen.problem,), missing=missing)
     here = set(observations)
-    waves = [[n for n in wave if n in here] for wave in order(spec, choice.primary)]
+    waves = [[n for n in wave if n in here] for wave in order(spec, chosen.primary)]
     waves = [wave for wave in waves if wave]
     witnesses = [n.name for n in spec.members if n.is_witness and n.name in here]
     return Survey(
         cluster=spec.cluster,
         missing=missing,
-        primary=choice.primary,
-        reason="; without ".join([choice.reason, *(f"{n}: {why}" for n, why in missing.items())]),
+        primary=chosen.primary,
+        reason="; without ".join([chosen.reason, *(f"{n}: {why}" for n, why in missing.items())]),
         run={
-            "primary": choice.primary,
-            "new": choice.new,
-            "system_identifier": choice.system_identifier,
+            "primary": chosen.primary,
+            "new": chosen.new,
+            "system_identifier": chosen.system_identifier,
         },
         waves=tuple(map(tuple, waves)),
         witnesses=tuple(witnesses),
@@ -159,11 +160,11 @@ def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
     observations, _, problems, missing = read_reports(spec, replies)
     found = [Ailment(problem) for problem in problems]
     found += [Ailment(f"{name}: {why}") for name, why in missing.items()]
-    choice = plan.choose_primary(spec, observations)
-    if choice.problem and not missing:
-        return found + [Ailment(choice.problem)]
-    primary = _server(observations, choice.primary)
-    run = plan.Run(choice.primary, choice.new, choice.system_identifier, assume=test)
+    chosen = choose_primary(spec, observations)
+    if chosen.problem and not missing:
+        return found + [Ailment(chosen.problem)]
+    primary = _server(observations, chosen.primary)
+    run = plan.Run(chosen.primary, chosen.new, chosen.system_identifier, assume=test)
     for node in spec.members:
         if node.name in observations:
             found += _node_ailments(spec, node, observations[node.name], run, primary)

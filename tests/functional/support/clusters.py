@@ -26,6 +26,8 @@ SETTINGS = """\
 listen_addresses = '{addresses}'
 # The data lives as long as the tests.
 fsync = off
+wal_init_zero = off
+min_wal_size = '2MB'
 wal_level = replica
 wal_log_hints = on
 max_wal_senders = 10
@@ -144,7 +146,11 @@ class Cluster:
             run("chown", "-R", "postgres:postgres", str(self.data))
         run(
             *("pg_createcluster", "--port", str(self.port), "--start-conf", "manual"),
-            *(str(self.version), self.name, *(("--", "--no-sync") if data else ())),
+            *(
+                str(self.version),
+                self.name,
+                *(("--", "--no-sync", "--wal-segsize=1") if data else ()),
+            ),
         )
         addresses = {"127.0.0.1", socket.gethostbyname(own_name())}
         self.conf.write_text(SETTINGS.format(addresses=",".join(addresses)), encoding="utf-8")

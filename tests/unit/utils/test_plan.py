@@ -1,4 +1,4 @@
-"""The decisions, case by case: what one node may do, and whom an orchestration goes by."""
+"""The decisions, case by case: what one node may do."""
 
 import dataclasses
 import ipaddress
@@ -367,84 +367,6 @@ class TestWitness:
         decided = plan.decide(SPEC, self.node, seen("node4", lies, own, node1=server()))
         assert steps(decided) == [Step.REGISTER]
         assert "knows [1, 2]" in decided.actions[0].reason
-
-
-def said(*observations):
-    return {o.node: o for o in observations}
-
-
-class TestChoice:
-    def choose(self, *observations, spec=SPEC):
-        return plan.choose_primary(spec, said(*observations))
-
-    def test_pillar_decides_the_first_build(self):
-        choice = self.choose(seen("node1"), seen("node2"), seen("node3"))
-        assert (choice.primary, choice.new, choice.problem) == ("node1", True, "")
-
-    def test_packaged_clusters_are_no_cluster(self):
-        choice = self.choose(
-            seen("node1", INITDB),
-            seen("node2", INITDB),
-            seen("node3", data(control=control(FOREIGN))),
-        )
-        assert (choice.primary, choice.new) == ("node1", True)
-
-    def test_the_live_primary_wins(self):
-        own = server(timeline=2, nodes=(record("node2", "primary"),))
-        choice = self.choose(seen("node1", data()), seen("node2", data(), own), seen("node3"))
-        assert (choice.primary, choice.new) == ("node2", False)
-
-    def test_also_when_only_others_see_it(self):
-        own = server(timeline=2, nodes=(record("node2", "primary"),))
-        choice = self.choose(seen("node1"), seen("node3", BARE, node2=own))
-        assert choice.primary == "node2"
-
-    def test_two_primaries_are_a_problem(self):
-        choice = self.choose(
-            seen("node1", data(), server()),
-            seen("node2", data(), server(timeline=2)),
-            seen("node3"),
-        )
-        assert choice.primary is None
-        assert "nothing is changed" in choice.problem
-
-    def test_a_silent_node_blocks_a_first_build(self):
-        choice = self.choose(seen("node1"), seen("node2"))
-        assert choice.primary is None
-        assert "node3 did not say" in choice.problem
-
-    def test_a_silent_witness_does_not(self):
-        assert self.choose(seen("node1"), seen("node2"), seen("node3")).primary == "node1"
-
-    def test_after_a_total_loss_of_power_the_former_primary_is_started(self):
-        choice = self.choose(
-            seen("node1", data(control=control(timeline=1))),
-            seen("node2", data(control=control(timeline=2, state="in production"))),
-            seen("node3", data(standby=True, control=control(timeline=2))),
-        )
-        assert (choice.primary, choice.new) == ("node2", False)
-
-    def test_not_when_a_standby_is_further(self):
-        choice = self.choose(
-            seen("node1", data(control=control(timeline=1))),
-            seen("node2", BARE),
-            seen("node3", data(standby=True, control=control(timeline=2))),
-        )
-        assert choice.primary is None
-        assert "no primary can be told" in choice.problem
-
-    def test_not_when_two_could_be_it(self):
-        choice = self.choose(
-            seen("node1", data()), seen("node2", data()), seen("node3", data(standby=True))
-        )
-        assert choice.primary is None
-
-    def test_an_empty_first_node_does_not_start_over_beside_a_former_member(self):
-        others = (seen("node2", data(control=control(timeline=3)), member=True), seen("node3"))
-        choice = self.choose(seen("node1"), *others)
-        assert choice.primary is None
-        assert "was a member" in choice.problem
-        assert self.choose(seen("node1"), *others, spec=FORCED).primary == "node1"
 
 
 def test_facts_survive_the_way_over_the_bus():
