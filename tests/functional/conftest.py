@@ -78,18 +78,22 @@ def standby(pair):
 
 @pytest.fixture(scope="session")
 def pristine(servers):
-    """A server that initdb has just made; it does not run, see :func:`fresh`."""
+    """A server that initdb has just made, and that does not run; each use begins with a reset."""
     return servers[3].keep_pristine()
 
 
 @pytest.fixture
 def fresh(pristine):
     """A server nobody ever used, running."""
-    settings, hba = pristine.conf.read_text(), pristine.hba.read_text()
     yield pristine.reset()
     pristine.kill()
-    pristine.conf.write_text(settings)
-    pristine.hba.write_text(hba)
+
+
+@pytest.fixture
+def spare(pristine):
+    """A running server without anything of repmgr; it may be stopped, its files changed."""
+    yield pristine.be_spare()
+    pristine.restore_files()
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +132,7 @@ def repmgr_pg(minion):
     return minion.modules.repmgr_pg
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command(minion, version):
     """Call a function of the module ``repmgr`` for a server."""
 

@@ -158,10 +158,10 @@ def test_every_statement_is_committed(primary):
         ),
     ],
 )
-def test_a_server_that_goes_away(fresh, mode):
+def test_a_server_that_goes_away(spare, mode):
     with pytest.raises(ConnectionFailed) as raised:
-        with fresh.connect() as connection:
-            fresh.stop(mode)
+        with spare.connect() as connection:
+            spare.stop(mode)
             db.rows(connection, "SELECT 1")
     assert raised.value.kind is Reach.UNREACHABLE
 

@@ -13,23 +13,23 @@ def test_the_standby_has_the_identifier_of_its_primary(repmgr_pg, standby):
     assert repmgr_pg.control_data(data_directory=path)["state"] == "in archive recovery"
 
 
-def test_no_running_server_is_needed(repmgr_pg, fresh):
-    path = str(fresh.data)
-    identifier = fresh.sql("SELECT system_identifier FROM pg_control_system()")
+def test_no_running_server_is_needed(repmgr_pg, spare):
+    path = str(spare.data)
+    identifier = spare.sql("SELECT system_identifier FROM pg_control_system()")
     running = repmgr_pg.control_data(data_directory=path)
     assert (running["system_identifier"], running["state"]) == (identifier, "in production")
-    fresh.stop()
+    spare.stop()
     stopped = repmgr_pg.control_data(data_directory=path)
     assert (stopped["system_identifier"], stopped["state"]) == (identifier, "shut down")
     assert repmgr_pg.system_identifier(data_directory=path) == identifier
 
 
-def test_it_says_what_the_server_says(repmgr_pg, fresh):
-    fresh.sql("CREATE TABLE t (); CHECKPOINT")
-    found = repmgr_pg.control_data(data_directory=str(fresh.data))
-    said = fresh.sql(
+def test_it_says_what_the_server_says(repmgr_pg, spare):
+    spare.sql("CREATE TABLE t (); DROP TABLE t; CHECKPOINT")
+    found = repmgr_pg.control_data(data_directory=str(spare.data))
+    said = spare.sql(
         "SELECT timeline_id, next_oid, checkpoint_lsn FROM pg_control_checkpoint()"
     ).split("|")
     assert [str(found[k]) for k in ("timeline", "next_oid", "checkpoint")] == said
     assert found["next_oid"] > 16384
-    assert found["checksums"] is (fresh.sql("SHOW data_checksums") == "on")
+    assert found["checksums"] is (spare.sql("SHOW data_checksums") == "on")

@@ -29,8 +29,8 @@ def test_a_pillar_without_password_is_rejected(repmgr_pg, minion, monkeypatch):
     assert (found["reach"], "password" in found["detail"]) == ("rejected", True)
 
 
-def test_a_server_without_our_database_is_rejected(repmgr_pg, fresh):
-    found = repmgr_pg.reachable(host="127.0.0.1", port=fresh.port)
+def test_a_server_without_our_database_is_rejected(repmgr_pg, spare):
+    found = repmgr_pg.reachable(host="127.0.0.1", port=spare.port)
     assert found["reach"] == "rejected"
     assert PASSWORD not in found["detail"]
 

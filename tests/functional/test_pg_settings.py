@@ -40,25 +40,25 @@ def test_without_names_those_that_were_set(repmgr_pg, primary):
     assert {setting["source"] for setting in found.values()} & {"default", "override"} == set()
 
 
-def test_a_setting_that_waits_for_a_restart(repmgr_pg, fresh):
-    fresh.configure(max_worker_processes=11)
-    fresh.sql("SELECT pg_reload_conf()")
-    fresh.eventually("SELECT count(*) FROM pg_settings WHERE pending_restart", "1")
-    (found,) = repmgr_pg.settings("max_worker_processes", port=fresh.port).values()
+def test_a_setting_that_waits_for_a_restart(repmgr_pg, spare):
+    spare.configure(max_worker_processes=11)
+    spare.sql("SELECT pg_reload_conf()")
+    spare.eventually("SELECT count(*) FROM pg_settings WHERE pending_restart", "1")
+    (found,) = repmgr_pg.settings("max_worker_processes", port=spare.port).values()
     assert (found["pending_restart"], found["value"]) == (True, "8")
     waiting = {
         name
-        for name, setting in repmgr_pg.settings(port=fresh.port).items()
+        for name, setting in repmgr_pg.settings(port=spare.port).items()
         if setting["pending_restart"]
     }
     assert waiting == {"max_worker_processes"}
 
 
-def test_a_setting_in_its_default_that_waits_for_a_restart(repmgr_pg, fresh):
-    fresh.conf.write_text(fresh.conf.read_text().replace("shared_buffers", "# shared_buffers"))
-    fresh.sql("SELECT pg_reload_conf()")
-    fresh.eventually("SELECT count(*) FROM pg_settings WHERE pending_restart", "1")
-    assert repmgr_pg.settings(port=fresh.port)["shared_buffers"]["pending_restart"] is True
+def test_a_setting_in_its_default_that_waits_for_a_restart(repmgr_pg, spare):
+    spare.conf.write_text(spare.conf.read_text().replace("shared_buffers", "# shared_buffers"))
+    spare.sql("SELECT pg_reload_conf()")
+    spare.eventually("SELECT count(*) FROM pg_settings WHERE pending_restart", "1")
+    assert repmgr_pg.settings(port=spare.port)["shared_buffers"]["pending_restart"] is True
 
 
 def test_a_name_the_server_does_not_know(repmgr_pg):

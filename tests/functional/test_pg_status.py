@@ -73,15 +73,15 @@ def test_clients_are_the_sessions_of_others(repmgr_pg, primary):
         assert repmgr_pg.status()["clients"] == 2
 
 
-def test_a_server_without_repmgrs_database(repmgr_pg, fresh):
-    found = repmgr_pg.status(port=fresh.port)
-    assert found["system_identifier"] == identifier_of(fresh)
+def test_a_server_without_repmgrs_database(repmgr_pg, spare):
+    found = repmgr_pg.status(port=spare.port)
+    assert found["system_identifier"] == identifier_of(spare)
     assert found["nodes"] is None
 
 
-def test_a_server_elsewhere_without_repmgrs_database_raises(repmgr_pg, fresh):
+def test_a_server_elsewhere_without_repmgrs_database_raises(repmgr_pg, spare):
     with pytest.raises(CommandExecutionError, match="authentication failed"):
-        repmgr_pg.status(host="127.0.0.1", port=fresh.port)
+        repmgr_pg.status(host="127.0.0.1", port=spare.port)
 
 
 @pytest.mark.parametrize("host", [None, "127.0.0.1"])

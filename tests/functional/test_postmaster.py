@@ -16,23 +16,23 @@ def test_a_running_server(primary):
     assert pid == int(parent)
 
 
-def test_a_stopped_server(fresh):
-    assert host.postmaster_pid(fresh.data) is not None
-    fresh.stop()
-    assert host.postmaster_pid(fresh.data) is None
+def test_a_stopped_server(spare):
+    assert host.postmaster_pid(spare.data) is not None
+    spare.stop()
+    assert host.postmaster_pid(spare.data) is None
 
 
-def test_a_killed_server_leaves_its_lock_file(fresh):
-    pid, lock = fresh.pid, fresh.data / "postmaster.pid"
+def test_a_killed_server_leaves_its_lock_file(spare):
+    pid, lock = spare.pid, spare.data / "postmaster.pid"
     text = lock.read_text()
-    fresh.stop("immediate")
+    spare.stop("immediate")
     # Until somebody has read what it ended with, it is still a process.
     deadline = time.monotonic() + 30
     while os.path.exists(f"/proc/{pid}"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     lock.write_text(text)
-    assert host.postmaster_pid(fresh.data) is None
+    assert host.postmaster_pid(spare.data) is None
 
 
 @pytest.mark.parametrize("text", [f"{os.getpid()}\n/data\n", "", "nonsense\n", "-5\n/data\n"])

@@ -1,5 +1,7 @@
 """modules.repmgr with a third server: clone, register, follow, unregister."""
 
+from types import SimpleNamespace
+
 import pytest
 from salt.exceptions import CommandExecutionError
 
@@ -16,63 +18,74 @@ DROP_SLOT = (
 
 
 @pytest.fixture
-def target(servers, primary, standby):
-    """A server without data; afterwards the others know nothing of it."""
-    cluster = servers[4].kill().empty()
-    repmgr.configure(cluster)
-    yield cluster
-    cluster.kill()
-    primary.sql("DELETE FROM repmgr.nodes WHERE node_id = 4", "repmgr")
+def empty(servers, primary):  # pylint: disable=unused-argument
+    """A server without data."""
+    repmgr.configure(servers[4].kill().empty())
+    return servers[4]
+
+
+@pytest.fixture(scope="module")
+def cloned(command, servers, primary, standby):
+    """A running clone of the primary; what made it."""
+    target = servers[4].kill().empty()
+    repmgr.configure(target)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Layout, "passfile", str(repmgr.PASSFILE))
+        done = command("standby_clone", target, upstream=primary.name, upstream_node_id=1)
+    found = host.data_directory(target.layout)
+    target.start()
+    yield SimpleNamespace(target=target, done=done, found=found)
+    target.kill()
     for source in (primary, standby):
         source.eventually(
-            "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'repmgrft4'", "0"
+            f"SELECT count(*) FROM pg_stat_replication WHERE application_name = '{target.name}'",
+            "0",
         )
         source.sql(DROP_SLOT)
 
 
 @pytest.fixture
-def clone(command, target, primary):
-    """A running clone of the primary, not registered."""
-    done = command("standby_clone", target, conninfo=repmgr.conninfo(primary))
-    assert done["changed"] is True
-    target.start()
-    repmgr.await_streaming(primary, target)
-    return target
+def clone(cloned, primary):
+    """The clone, streaming from the primary and not registered."""
+    if cloned.target.pid is None:
+        cloned.target.start()
+    repmgr.await_streaming(primary, cloned.target)
+    yield cloned.target
+    primary.sql("DELETE FROM repmgr.nodes WHERE node_id = 4", "repmgr")
 
 
-def test_a_dry_run_leaves_the_directory_empty(command, target, primary):
-    done = command("standby_clone", target, conninfo=repmgr.conninfo(primary), dry_run=True)
+def test_a_dry_run_leaves_the_directory_empty(command, empty, primary):
+    done = command("standby_clone", empty, conninfo=repmgr.conninfo(primary), dry_run=True)
     assert done["changed"] is False
     assert any("prerequisites" in line for line in done["messages"])
-    assert host.data_directory(target.layout).content is Content.EMPTY
+    assert host.data_directory(empty.layout).content is Content.EMPTY
 
 
-def test_a_clone_of_a_node_of_the_pillar(command, target, primary, monkeypatch):
-    monkeypatch.setattr(Layout, "passfile", str(repmgr.PASSFILE))
-    done = command("standby_clone", target, upstream=primary.name, upstream_node_id=1)
-    assert f"passfile={repmgr.PASSFILE}" in done["command"]
-    assert "--fast-checkpoint" in done["command"]
-    assert repmgr.PASSWORD not in str(done)
-    found = host.data_directory(target.layout)
-    assert (found.content, found.standby, found.backup_label) == (Content.POSTGRES, True, True)
-    identifier = primary.sql("SELECT system_identifier FROM pg_control_system()")
-    assert found.control.system_identifier == identifier
-    settings = (target.data / "postgresql.auto.conf").read_text()
-    assert f"passfile={repmgr.PASSFILE}" in settings.replace("''", "")
-    assert repmgr.PASSWORD not in settings
-
-
-def test_data_that_is_there_is_not_overwritten(command, target, primary):
-    (target.data / "somebody.txt").write_text("precious")
+def test_data_that_is_there_is_not_overwritten(command, empty, primary):
+    (empty.data / "somebody.txt").write_text("precious")
     with pytest.raises(CommandExecutionError, match=r"standby clone failed with BAD_CONFIG \(1\)"):
-        command("standby_clone", target, conninfo=repmgr.conninfo(primary))
-    assert [path.name for path in target.data.iterdir()] == ["somebody.txt"]
+        command("standby_clone", empty, conninfo=repmgr.conninfo(primary))
+    assert [path.name for path in empty.data.iterdir()] == ["somebody.txt"]
 
 
 def test_a_running_server_is_not_overwritten(command, standby, primary):
     with pytest.raises(CommandExecutionError, match="contain a running PostgreSQL instance"):
         command("standby_clone", standby, conninfo=repmgr.conninfo(primary), force=True)
     assert standby.sql("SELECT pg_is_in_recovery()") == "t"
+
+
+def test_a_clone_of_a_node_of_the_pillar(cloned, primary):
+    done, found = cloned.done, cloned.found
+    assert done["changed"] is True
+    assert f"passfile={repmgr.PASSFILE}" in done["command"]
+    assert "--fast-checkpoint" in done["command"]
+    assert repmgr.PASSWORD not in str(done)
+    assert (found.content, found.standby, found.backup_label) == (Content.POSTGRES, True, True)
+    identifier = primary.sql("SELECT system_identifier FROM pg_control_system()")
+    assert found.control.system_identifier == identifier
+    settings = (cloned.target.data / "postgresql.auto.conf").read_text()
+    assert f"passfile={repmgr.PASSFILE}" in settings.replace("''", "")
+    assert repmgr.PASSWORD not in settings
 
 
 def test_register_and_unregister(command, clone, primary):
@@ -89,7 +102,7 @@ def test_register_and_unregister(command, clone, primary):
 
 def test_a_standby_that_is_gone_is_unregistered_from_elsewhere(command, clone, primary):
     command("standby_register", clone, upstream_node_id=1)
-    clone.kill()
+    clone.stop()
     found = command("cluster_show", primary, detail=True)
     assert found["healthy"] is False
     (gone,) = (node for node in found["nodes"] if node["node_id"] == 4)
@@ -99,7 +112,7 @@ def test_a_standby_that_is_gone_is_unregistered_from_elsewhere(command, clone, p
     assert command("cluster_show", primary)["healthy"] is True
 
 
-def test_follow_another_standby(command, clone, primary, standby, repmgr_pg):
+def test_follow_another_standby_and_the_primary_again(command, clone, primary, standby, repmgr_pg):
     command("standby_register", clone, upstream_node_id=1, wait_sync=30)
     assert command("standby_follow", clone, upstream_node_id=2, dry_run=True)["changed"] is False
     assert command("standby_follow", clone, upstream_node_id=2)["changed"] is True
@@ -108,6 +121,9 @@ def test_follow_another_standby(command, clone, primary, standby, repmgr_pg):
     (sender,) = repmgr_pg.replication_status(port=standby.port)
     assert (sender["application_name"], sender["state"]) == (clone.name, "streaming")
     assert repmgr_pg.status(port=clone.port)["upstream_port"] == standby.port
+    assert command("standby_follow", clone)["changed"] is True
+    repmgr.await_streaming(primary, clone)
+    assert primary.sql(RECORD, "repmgr") == "standby|t|1"
 
 
 def test_restart(command, clone):

@@ -8,11 +8,20 @@ from tests.functional.support import repmgr
 RECORD = "SELECT type, active, upstream_node_id FROM repmgr.nodes WHERE node_id = 3"
 
 
+@pytest.fixture(scope="module")
+def server(pristine):
+    metadata.create(pristine.reset().connect, repmgr.PASSWORD)
+    repmgr.configure(pristine)
+    yield pristine
+    pristine.kill()
+
+
 @pytest.fixture
-def witness(fresh, primary):
-    metadata.create(fresh.connect, repmgr.PASSWORD)
-    repmgr.configure(fresh)
-    yield fresh
+def witness(server, primary):
+    """A server that could become the witness; afterwards the primary knows nothing of it."""
+    if server.pid is None:
+        server.start()
+    yield server
     primary.sql("DELETE FROM repmgr.nodes WHERE node_id = 3", "repmgr")
 
 

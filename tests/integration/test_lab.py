@@ -25,6 +25,7 @@ from tests.lab.cgroup import lab_cgroups
 from tests.lab.paths import CHECKOUT
 from tests.lab.process import ProcessId
 from tests.lab.process import descendants
+from tests.lab.releases import RELEASES
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_a_host_reboots_itself(node):
 
 def test_postgresql_installs_without_a_network(lab):
     host = lab["node2"]
-    version = {"bookworm": 15, "trixie": 17}[RELEASE]
+    version = RELEASES[RELEASE].postgres
     assert host.run(["sh", "-c", "command -v psql"], check=False).returncode
     host.run(["apt-get", "update"], timeout=20)
     packages = [f"postgresql-{version}", f"postgresql-{version}-repmgr"]

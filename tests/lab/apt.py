@@ -27,15 +27,18 @@ class Mirrors:
     security: str | None
 
 
-def ensure_tools() -> None:
+def ensure_tools(*packages: str) -> None:
     """Install what is missing on this machine.
+
+    :param packages: more of them, each with a command of the same name.
 
     :raises LabError: not root, or not a Debian machine.
     :raises CommandError: apt could not install it.
     """
     if os.geteuid() != 0:
         raise LabError("the lab boots whole hosts: run it as root")
-    missing = {package for tool, package in _TOOLS.items() if not shutil.which(tool)}
+    tools = {**_TOOLS, **{package: package for package in packages}}
+    missing = {package for tool, package in tools.items() if not shutil.which(tool)}
     if not os.path.exists(_ARCHIVE_KEYRING):
         missing.add("debian-archive-keyring")
     if not missing:

@@ -11,6 +11,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from .carry import carry_libraries
 from .paths import cache_dir
 from .process import run
 from .store import workshop
@@ -22,6 +23,7 @@ _LEFT_OUT = (
     "tests",
     "idlelib",
     "tkinter",
+    "_tkinter*",
     "turtledemo",
     "config-*",
 )
@@ -49,12 +51,16 @@ def _name() -> str:
     return f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def interpreter() -> Interpreter:
-    """The interpreter for the hosts, copied on first use."""
+def interpreter(*, carrying_libraries: bool = False) -> Interpreter:
+    """The interpreter for the hosts, copied on first use.
+
+    :param carrying_libraries: for hosts whose C library is older than this machine's.
+    """
     original = Path(sys.base_prefix)
     executable = original / "bin" / _name()
     identity = f"{executable} {executable.stat().st_mtime_ns} {sys.version}"
-    key = f"{_name()}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    suffix = "-carrying" if carrying_libraries else ""
+    key = f"{_name()}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}{suffix}"
     files = cache_dir() / "python" / key
     # A host has a Python of its own in /usr. Elsewhere the prefix stays what it is, because the
     # executable may find its library only there.
@@ -63,6 +69,8 @@ def interpreter() -> Interpreter:
         with workshop(files.parent, timeout=300) as scratch:
             if not files.is_dir():
                 _copy(executable, scratch / key)
+                if carrying_libraries:
+                    carry_libraries(scratch / key, prefix, _name())
                 (scratch / key).rename(files)
     return Interpreter(files, prefix)
 

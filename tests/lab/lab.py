@@ -95,7 +95,9 @@ class Lab(Fleet):
         in_use = state.in_use()
         release = RELEASES[spec.release]
         layers = image.layers(release, preinstalled=spec.preinstalled, in_use=in_use)
-        environment = salt_environment(spec.salt, in_use) if spec.salt else None
+        environment = None
+        if spec.salt is not None:
+            environment = salt_environment(spec.salt, old_libc=release.old_libc, in_use=in_use)
         self._owned = start_anchor(state.run_dir(spec.name), persistent=spec.persistent)
         try:
             mounts = environment.mounts if environment else ()

@@ -1,6 +1,9 @@
 """What a bare host of each Debian release is made of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field
+from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -8,13 +11,15 @@ class Release:
     """A Debian release as the lab uses it.
 
     ``base`` is what a small server has before anybody thinks of PostgreSQL; ``offered`` is what
-    its package source, which is inside the image, offers on top of that.
+    its package source, which is inside the image, offers on top of that. ``old_libc`` says that
+    its C library is older than that of the machines that the lab runs on.
     """
 
     name: str
     postgres: int
     base: tuple[str, ...]
     offered: tuple[str, ...]
+    old_libc: bool = field(default=False, repr=False)
 
     @property
     def database(self) -> tuple[str, ...]:
@@ -69,17 +74,27 @@ _OFFERED = (
 )
 
 
-def _release(name: str, postgres: int, replaced: dict[str, str] | None = None) -> Release:
-    base = tuple((replaced or {}).get(package, package) for package in _BASE)
+def _release(
+    name: str,
+    postgres: int,
+    replaced: Mapping[str, str] = MappingProxyType({}),
+    *,
+    old_libc: bool = False,
+) -> Release:
+    base = tuple(replaced.get(package, package) for package in _BASE)
     return Release(
         name=name,
         postgres=postgres,
         base=base,
         offered=(f"postgresql-{postgres}", f"postgresql-{postgres}-repmgr", *_OFFERED),
+        old_libc=old_libc,
     )
 
 
 RELEASES = {
+    "bullseye": _release(
+        "bullseye", 13, {"libssl3": "libssl1.1", "libffi8": "libffi7"}, old_libc=True
+    ),
     "bookworm": _release("bookworm", 15),
     "trixie": _release("trixie", 17, {"libssl3": "libssl3t64", "libreadline8": "libreadline8t64"}),
 }

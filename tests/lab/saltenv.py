@@ -56,13 +56,16 @@ def salt_commands(files: str | None) -> list[str]:
     return sorted(path.name for path in Path(files, "bin").glob("salt*")) if files else []
 
 
-def salt_environment(version: str, in_use: frozenset[Path] = frozenset()) -> SaltEnvironment:
+def salt_environment(
+    version: str, *, old_libc: bool = False, in_use: frozenset[Path] = frozenset()
+) -> SaltEnvironment:
     """Salt of that version with the project as it is in the checkout now.
 
+    :param old_libc: for hosts whose C library is older than this machine's.
     :param in_use: environments that must not be pruned because running hosts have them mounted.
     :raises CommandError: pip failed.
     """
-    python = interpreter()
+    python = interpreter(carrying_libraries=old_libc)
     base = cache_dir() / "salt" / f"{version}-{python.key}"
 
     def named(key: str) -> SaltEnvironment:

@@ -131,6 +131,8 @@ class Cluster:
         self.hba = self.etc / "pg_hba.conf"
         self.log = pathlib.Path(f"/var/log/postgresql/postgresql-{version}-{self.name}.log")
         self.pristine = self.data.with_name(f"{self.name}.pristine")
+        self.is_spare = False
+        self.files = {}
 
     def create(self, data=True):
         """Make the cluster as the package does, without starting it.
@@ -225,7 +227,30 @@ class Cluster:
         """Put the data directory back to what initdb left, and start."""
         self.kill().empty()
         run("cp", "-a", f"{self.pristine}/.", str(self.data))
+        self.is_spare = False
         return self.start()
+
+    def be_spare(self):
+        """Run, on data that may have been used but are no node of a repmgr cluster."""
+        if not self.is_spare:
+            self.reset()
+            self.is_spare = True
+        elif self.pid is None:
+            self.start()
+        self.files = {path: path.read_bytes() for path in self._files()}
+        return self
+
+    def restore_files(self):
+        """Stop, and put the configuration back to what :meth:`be_spare` found."""
+        if self.pid:
+            self.stop()
+        for path in self._files() - set(self.files):
+            path.unlink()
+        for path, content in self.files.items():
+            path.write_bytes(content)
+
+    def _files(self):
+        return {*self.etc.glob("**/*.conf"), self.data / "postgresql.auto.conf"}
 
     def empty(self):
         """Empty the data directory of a server that is down."""
