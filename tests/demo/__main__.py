@@ -11,7 +11,6 @@ from tests.lab import LabError
 from tests.lab import LabRunning
 from tests.lab import NoSuchLab
 from tests.lab.paths import cache_dir
-from tests.lab.releases import RELEASES
 from tests.lab.spec import MASTER
 
 from . import hosts
@@ -21,6 +20,7 @@ from .screen import Screen
 
 _COMMANDS = ("up", "status", "enter", "down")
 _MOST_NODES = 9
+_RELEASES = ("bookworm", "trixie")
 
 
 def _node_count(text: str) -> int:
@@ -33,19 +33,18 @@ def _node_count(text: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/demo",
-        usage="%(prog)s [--nodes N] [--release RELEASE]\n"
-        "       %(prog)s status\n"
-        "       %(prog)s enter HOST [COMMAND]\n"
-        "       %(prog)s down",
         description="Makes a Salt master and bare Debian hosts on this machine, builds a PostgreSQL"
         " cluster on them, and shows what came of it. Needs root.",
+        epilog="Without a command: up, which takes --nodes N and --release RELEASE.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--name", default="demo", help="name of this demo; default: %(default)s")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    up = commands.add_parser("up", parents=[common], help="do all of it (the default)")
-    up.add_argument("--nodes", type=_node_count, default=3, help="how many; default: %(default)s")
-    up.add_argument("--release", choices=sorted(RELEASES), default="bookworm")
+    up = commands.add_parser("up", parents=[common], help="do all of it")
+    up.add_argument(
+        "--nodes", type=_node_count, default=3, metavar="N", help="how many; default: %(default)s"
+    )
+    up.add_argument("--release", choices=_RELEASES, default=_RELEASES[0])
     commands.add_parser("status", parents=[common], help="show the hosts and the cluster")
     enter = commands.add_parser(
         "enter", parents=[common], help="get a shell on a host, or run a command there, as root"
@@ -146,7 +145,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         commands[args.command](args)
     except NoSuchLab:
-        print(f"no demo is up; start one: {_call(args, 'up')}", file=sys.stderr)
+        print(f"scripts/demo: no demo is up; start one: {_call(args, 'up')}", file=sys.stderr)
         return 1
     except LabError as err:
         print(f"\nscripts/demo: {err}", file=sys.stderr)

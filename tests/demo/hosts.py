@@ -11,7 +11,6 @@ from tests.lab import apt
 from tests.lab import image
 from tests.lab import state
 from tests.lab.releases import RELEASES
-from tests.lab.saltenv import salt_environment
 from tests.lab.spec import SUBNET
 
 from .screen import Screen
@@ -52,33 +51,29 @@ def pillar(names: tuple[str, ...]) -> dict[str, Any]:
 def up(lab: Lab, screen: Screen) -> None:
     """What :meth:`Lab.up` does, with a line for each part of it."""
     spec = lab.spec
-    assert spec.salt is not None
     screen.doing("the tools of this machine")
     apt.ensure_tools()
-    in_use = state.in_use()
     screen.doing(f"an image of Debian {spec.release}; minutes, the first time")
-    image.layers(RELEASES[spec.release], preinstalled=spec.preinstalled, in_use=in_use)
+    image.layers(RELEASES[spec.release], in_use=state.in_use())
     screen.event(f"image of Debian {spec.release} is there")
-    screen.doing("Salt and this checkout; minutes, the first time")
-    salt_environment(spec.salt, in_use)
-    screen.event(f"Salt {spec.salt} with this checkout in it is there")
-    with _BootReporter(lab, screen):
+    with _Reporter(lab, screen):
         lab.up()
     screen.event("every minion answers")
 
 
-class _BootReporter:
-    """Tells of each host when it is up, while :meth:`Lab.up` waits for all of them."""
+class _Reporter:
+    """Tells of Salt, and of each host when it is up, while :meth:`Lab.up` does all of it."""
 
     def __init__(self, lab: Lab, screen: Screen) -> None:
         self._lab = lab
         self._screen = screen
         self._told: set[str] = set()
+        self._salt = False
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> None:
-        self._screen.doing("hosts boot")
+        self._screen.doing("Salt and this checkout; minutes, the first time")
         self._thread.start()
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -93,7 +88,12 @@ class _BootReporter:
             self._look()
 
     def _look(self) -> None:
-        for host in list(self._lab.hosts.values()):
+        hosts = list(self._lab.hosts.values())
+        if hosts and not self._salt:
+            self._salt = True
+            self._screen.event(f"Salt {self._lab.spec.salt} with this checkout in it is there")
+            self._waiting()
+        for host in hosts:
             if host.name in self._told:
                 continue
             with contextlib.suppress(LabError):

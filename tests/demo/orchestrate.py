@@ -147,13 +147,14 @@ class Narrator:
         node, source = data["node"], data["source"]
         if data["stage"] == "started":
             self._screen.event(f"  {node}: cloning from {source}")
+        doing = f"cloning from {source}"
+        if data.get("bytes_total"):
+            done, total = (data[key] / 1e6 for key in ("bytes_done", "bytes_total"))
+            doing += f", {done:.1f} of {total:.1f} MB"
         if data["stage"] == "ended":
             self._screen.event(f"  {node}: copied in {data['seconds']} s")
-        elif data.get("bytes_total"):
-            done, total = (data[key] / 1e6 for key in ("bytes_done", "bytes_total"))
-            self._doing(node, f"cloning from {source}, {done:.1f} of {total:.1f} MB")
-        else:
-            self._doing(node, f"cloning from {source}")
+            doing = "starts"
+        self._doing(node, doing)
 
 
 def _about(node: str, state: State) -> str:

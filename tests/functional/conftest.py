@@ -4,6 +4,7 @@ The servers are real and belong to this run: what an earlier one left is removed
 what this one made is removed afterwards, also after Ctrl-C and SIGTERM.
 """
 
+import contextlib
 import logging
 import signal
 from types import SimpleNamespace
@@ -40,20 +41,22 @@ def version():
 def servers(version):
     """Four clusters by their numbers, none of them running; 2 and 4 have no data yet."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with clusters.alone():
+    with contextlib.ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        stack.enter_context(clusters.alone())
         clusters.remove_leftovers(version)
+        stack.enter_context(clusters.scratch())
+        stack.callback(repmgr.remove)
         repmgr.prepare()
         ports = clusters.free_ports(4)
-        made = {n: clusters.Cluster(n, version, port) for n, port in enumerate(ports, start=1)}
-        try:
-            for number, cluster in made.items():
-                cluster.create(data=number in (1, 3))
-            yield made
-        finally:
-            for cluster in made.values():
-                cluster.drop()
-            repmgr.remove()
-            signal.signal(signal.SIGTERM, before)
+        made = {
+            number: clusters.Cluster(number, version, port, scratch=number > 2)
+            for number, port in enumerate(ports, start=1)
+        }
+        for number, cluster in made.items():
+            stack.callback(cluster.drop)
+            cluster.create(data=number in (1, 3))
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,6 @@ def test_the_user_is_restored_when_the_work_fails(primary, sockets):
             raise KeyError("the caller's own")
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="a KeyError of the pwd module escapes")
 def test_a_user_that_this_host_does_not_have(primary, sockets):
     with pytest.raises(RepmgrError, match="no-such-user"):
         with db.connect(sockets, primary.port, "x", "postgres", os_user="no-such-user"):
@@ -146,18 +145,7 @@ def test_every_statement_is_committed(primary):
     primary.sql("DROP TABLE public.committed")
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [
-        "fast",
-        pytest.param(
-            "immediate",
-            marks=pytest.mark.xfail(
-                strict=True, raises=QueryFailed, reason="psycopg2 has a bare DatabaseError for it"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_server_that_goes_away(spare, mode):
     with pytest.raises(ConnectionFailed) as raised:
         with spare.connect() as connection:
@@ -166,9 +154,6 @@ def test_a_server_that_goes_away(spare, mode):
     assert raised.value.kind is Reach.UNREACHABLE
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ConnectionFailed, reason="psycopg2 has OperationalError for refusals too"
-)
 @pytest.mark.parametrize(
     "statement",
     [

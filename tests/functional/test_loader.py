@@ -8,7 +8,6 @@ import re
 import pytest
 import salt.loader
 import salt.minion
-import salt.version
 import yaml
 
 import saltext_repmgr
@@ -109,13 +108,10 @@ def test_salt_knows_the_arguments_of_every_function(argspecs, kind, name, node):
 
 
 @each
-def test_a_job_may_pass_every_argument_by_name(request, loaded, kind, name, node):
+def test_a_job_may_pass_every_argument_by_name(loaded, kind, name, node):
     if kind != "modules":
         return
     arguments = [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
-    if node.args.kwonlyargs and salt.version.__saltstack_version__ < "3008":
-        reason = "Salt 3006 knows no arguments after *names"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     given = [{"__kwarg__": True, argument: "value"} for argument in arguments]
     _, read = salt.minion.load_args_and_kwargs(loaded[kind][name], given)
     assert set(read) == set(arguments)

@@ -6,7 +6,7 @@ from salt.exceptions import SaltInvocationError
 
 @pytest.mark.parametrize("host", [None, "127.0.0.1"])
 def test_a_setting_with_its_unit_and_its_source(repmgr_pg, primary, host):
-    assert repmgr_pg.settings("shared_buffers", "wal_level", host=host) == {
+    assert repmgr_pg.settings("shared_buffers,wal_level", host=host) == {
         "shared_buffers": {
             "value": "16MB",
             "source": "configuration file",
@@ -63,10 +63,9 @@ def test_a_setting_in_its_default_that_waits_for_a_restart(repmgr_pg, spare):
 
 def test_a_name_the_server_does_not_know(repmgr_pg):
     with pytest.raises(SaltInvocationError, match="knows no setting no_such, nor_this$"):
-        repmgr_pg.settings("wal_level", "nor_this", "no_such")
+        repmgr_pg.settings(["wal_level", "nor_this", "no_such"])
 
 
-@pytest.mark.xfail(strict=True, reason="settings() compares names with those in pg_settings")
 def test_names_in_lower_case(repmgr_pg, primary):
     # The server takes TimeZone and timezone for the same.
     (found,) = repmgr_pg.settings("timezone").values()

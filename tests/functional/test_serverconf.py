@@ -94,7 +94,6 @@ def test_a_mistake_in_the_settings(spare, ask, line):
     assert MISTAKES[line] in found.errors
 
 
-@pytest.mark.xfail(strict=True, reason="pending() takes a wrong value for a wanted restart")
 @pytest.mark.parametrize("line", WRONG_VALUES)
 def test_a_wrong_value_is_a_mistake(spare, ask, line):
     # The server runs on with the old value, and will not start with this one.
@@ -103,7 +102,6 @@ def test_a_wrong_value_is_a_mistake(spare, ask, line):
     assert line.partition(" ")[0] in ask().errors
 
 
-@pytest.mark.xfail(strict=True, reason="reload() waits for a moment that does not come")
 def test_a_reload_that_cannot_succeed_is_not_waited_for(spare, ask, monkeypatch):
     monkeypatch.setattr(serverconf, "_RELOAD_TIMEOUT", 2)
     spare.configure(no_such_setting=1)

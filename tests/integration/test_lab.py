@@ -74,7 +74,7 @@ def test_units_are_the_hosts_own(node, lab):
         host.run(["systemd-run", "--quiet", "--unit=same", "sleep", "infinity"])
     node.run(["systemctl", "stop", "same"])
     assert lab["node2"].run(["systemctl", "is-active", "same"]).stdout == "active\n"
-    assert "Stopped same.service" in node.sh("journalctl --no-pager -u same")
+    assert "]: Stopped " in node.sh("journalctl --no-pager -u same")
     lab["node2"].run(["systemctl", "stop", "same"])
 
 
@@ -270,6 +270,13 @@ def test_reset_makes_a_host_bare_and_leaves_its_minion_known(lab):
     host.reset()
     assert host.sh("ls /srv; command -v psql || true") == "packages\n"
     lab.wait_for_minions(["node2"])
+
+
+def test_minions_find_a_master_that_lost_its_power(lab):
+    lab.master.power_off()
+    lab.master.boot()
+    lab.wait_for_minions()
+    assert sorted(lab.salt("*", "test.ping").data) == ["node1", "node2"]
 
 
 def test_a_removed_host_is_forgotten(lab):

@@ -110,6 +110,10 @@ def write_minion(
         # Milliseconds. By default a minion that finds no master looks again 1 to 11 s later.
         "recon_default": 200,
         "recon_max": 800,
+        # Seconds. By default it takes 5 minutes to notice that a master lost its power.
+        "tcp_keepalive_idle": 5,
+        "tcp_keepalive_intvl": 2,
+        "tcp_keepalive_cnt": 3,
         **config,
     }
     _write(upper, "etc/salt/minion", json.dumps(settings, indent=1) + "\n")

@@ -20,6 +20,10 @@ from .salt_cli import run_salt
 
 Target = str | Sequence[str]
 
+# Time for a question to all minions, and for the command that asks it to start. Twice that for
+# the next one, and so on: the machine may be busy.
+_PING_SECONDS = 10
+
 
 class SaltSide:
     """What a lab can do with Salt. :class:`~tests.lab.lab.Lab` has the hosts."""
@@ -119,12 +123,18 @@ class SaltSide:
 
     # -- readiness --------------------------------------------------------------------------
 
-    def _connected(self) -> int:
-        """How many minions have a connection to the master; -1 when it cannot say."""
-        listing = ["ss", "-Htn", "state", "established", "sport = :4505"]
+    def _connected(self, host: Host) -> bool:
+        """Whether the minion of a host listens to the master, as both sides see it.
+
+        After a power failure, one side alone may still hold on to a connection that is none.
+        """
+        listing = ["ss", "-Htn", "state", "established"]
         with contextlib.suppress(CommandError, HostDown):
-            return len(self.master.run(listing, timeout=10).stdout.splitlines())
-        return -1
+            here = host.run([*listing, "dport = :4505"], timeout=10).stdout.splitlines()
+            there = self.master.run([*listing, "sport = :4505"], timeout=10).stdout.splitlines()
+            # Bytes waiting to be read, bytes waiting to be sent, own end, other end.
+            return bool({line.split()[2] for line in here} & {line.split()[3] for line in there})
+        return False
 
     def wait_for_minions(self, names: Sequence[str] | None = None, timeout: float = 60) -> None:
         """Wait until these minions (default: those of all hosts that are up) answer.
@@ -133,19 +143,20 @@ class SaltSide:
         """
         wanted = list(names) if names is not None else [h.name for h in self.nodes if h.up]
         deadline = time.monotonic() + timeout
-        # Looking at connections costs next to nothing. Asking costs what the minions need to start.
-        wait_until(lambda: self._connected() >= len(wanted), timeout, step=0.2)
+        patience = _PING_SECONDS
         answer: Any = None
-        while wanted:
+        silent = wanted
+        while silent and time.monotonic() < deadline:
+            # Looking costs next to nothing. Asking costs what the minions need to start.
             left = deadline - time.monotonic()
+            wait_until(lambda: all(self._connected(self.hosts[n]) for n in wanted), left, step=0.2)
             with contextlib.suppress(CommandTimeout):
-                answer = self.salt(wanted, "test.ping", timeout=max(left, 5), ask_after=3).data
-            silent = [
-                n for n in wanted if not isinstance(answer, dict) or answer.get(n) is not True
-            ]
-            if not silent:
-                return
-            if time.monotonic() >= deadline:
-                raise SaltNotAnswering(
-                    f"no answer from {', '.join(silent)} within {timeout:g} s; got {answer!r}"
-                )
+                # Salt itself would take 10 s more to find out that a question went unheard.
+                answer = self.salt(wanted, "test.ping", timeout=patience, ask_after=60).data
+                answered = answer if isinstance(answer, dict) else {}
+                silent = [name for name in wanted if answered.get(name) is not True]
+            patience *= 2
+        if silent:
+            raise SaltNotAnswering(
+                f"no answer from {', '.join(silent)} within {timeout:g} s; got {answer!r}"
+            )

@@ -237,14 +237,14 @@ def slots(host=None, port=None):
 
 
 @translated
-def settings(*names, host=None, port=None):
+def settings(names=None, host=None, port=None):
     """
     Return server settings by name, each with ``value`` (str, with its unit), ``source``,
     ``sourcefile`` and ``pending_restart`` (bool). Without names: those that do not have
     their default, and those that wait for a restart.
 
     names
-        Names of settings (str).
+        Names of settings, separated by commas (str) or as a list.
     host, port
         As in :py:func:`reachable`.
 
@@ -254,8 +254,12 @@ def settings(*names, host=None, port=None):
 
     .. code-block:: bash
 
-        salt node1 repmgr_pg.settings wal_level max_wal_senders
+        salt node1 repmgr_pg.settings wal_level,max_wal_senders
     """
+    if isinstance(names, str):
+        names = [name.strip() for name in names.split(",")]
+    # The server takes TimeZone and timezone for the same.
+    names = [name.lower() for name in names or ()]
     sql = (
         "SELECT name, current_setting(name) AS value, source, sourcefile, pending_restart"
         " FROM pg_settings WHERE "
@@ -266,9 +270,9 @@ def settings(*names, host=None, port=None):
                 connection, sql + "source NOT IN ('default', 'override') OR pending_restart"
             )
         else:
-            found = db.rows(connection, sql + "name = ANY(%(names)s)", {"names": list(names)})
+            found = db.rows(connection, sql + "lower(name) = ANY(%(names)s)", {"names": names})
     known = {row.pop("name"): row for row in found}
-    unknown = sorted(set(names) - set(known))
+    unknown = sorted(set(names) - {name.lower() for name in known})
     if unknown:
         raise UsageError(f"the server knows no setting {', '.join(unknown)}")
     return known

@@ -10,6 +10,7 @@ import pwd
 import threading
 
 from saltext_repmgr.utils.errors import ConnectionFailed
+from saltext_repmgr.utils.errors import NotInstalledError
 from saltext_repmgr.utils.errors import QueryFailed
 from saltext_repmgr.utils.facts import Reach
 
@@ -27,7 +28,10 @@ def _effective_user(name):
     The server asks the kernel who connected (SO_PEERCRED), and the kernel answers with
     the effective user of that moment. Only the connect itself runs like this.
     """
-    user = pwd.getpwnam(name)
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        raise NotInstalledError(f"this host has no user {name}: install postgresql") from None
     if os.geteuid() == user.pw_uid:
         yield
         return
@@ -88,10 +92,12 @@ def connect(host, port, user, dbname, password=None, os_user=None, timeout=CONNE
     connection.autocommit = True
     try:
         yield connection
-    except psycopg2.OperationalError as err:
-        raise ConnectionFailed(" ".join(str(err).split()), kind=Reach.UNREACHABLE) from None
     except psycopg2.Error as err:
-        raise QueryFailed(" ".join(str(err).split())) from None
+        # The classes of psycopg2 do not tell a server that refuses from one that is gone.
+        text = " ".join(str(err).split())
+        if connection.closed:
+            raise ConnectionFailed(text, kind=Reach.UNREACHABLE) from None
+        raise QueryFailed(text) from None
     finally:
         connection.close()
 

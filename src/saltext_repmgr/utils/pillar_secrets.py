@@ -3,6 +3,8 @@
 import base64
 import binascii
 import re
+import stringprep
+import unicodedata
 
 from saltext_repmgr.utils import checks
 from saltext_repmgr.utils.checks import MISSING
@@ -55,7 +57,22 @@ def _password_mistake(value):
         return "is a hash; write the clear text, the standbys need it to connect"
     if len(value) < MINIMUM_LENGTH:
         return f"is too short; write {MINIMUM_LENGTH} characters or more"
+    if _is_prepared_differently(value):
+        return (
+            "contains characters that PostgreSQL turns into others before it compares passwords"
+            " (a ligature, a special space, an invisible character); write it without them"
+        )
     return None
+
+
+def _is_prepared_differently(value):
+    """Whether SASLprep (RFC 4013) changes a string; then the stored verifier could never
+    be compared with what pillar says."""
+    changed = unicodedata.normalize("NFKC", value) != value
+    return changed or any(
+        stringprep.in_table_b1(character) or stringprep.in_table_c12(character)
+        for character in value
+    )
 
 
 def ssh(problems, key, value):

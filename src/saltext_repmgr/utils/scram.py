@@ -13,8 +13,8 @@ def matches(verifier, password):
         ``SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>``, or None for a role
         without a password. Anything else, such as an MD5 hash, does not match.
     password
-        Clear text, ASCII. Others would need SASLprep, which psycopg2 applies when the
-        verifier is made; they never match and are set anew each time.
+        Clear text. One that SASLprep (RFC 4013) would change never matches; the pillar
+        refuses those.
     """
     try:
         mechanism, parameters, keys = (verifier or "").split("$")

@@ -8,10 +8,14 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import pwd
 import shutil
 import socket
 import subprocess
 import time
+
+import psycopg2
+import psycopg2.extensions
 
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils.spec import Layout
@@ -20,6 +24,8 @@ PREFIX = "repmgrft"
 PROGRAMS = pathlib.Path("/usr/lib/postgresql")
 # Below the range the kernel takes ports for outgoing connections from.
 PORTS = range(5620, 5720)
+# Data that is copied over and over lies in memory.
+SCRATCH = pathlib.Path("/run/saltext-repmgr-functional")
 LOCK = pathlib.Path("/run/saltext-repmgr-functional.lock")
 LOCK_TIMEOUT = 180
 SETTINGS = """\
@@ -119,12 +125,12 @@ def run(*argv):
 class Cluster:
     """A Debian cluster; it and its server come and go with the tests."""
 
-    def __init__(self, number, version, port):
+    def __init__(self, number, version, port, scratch=False):
         self.number = number
         self.name = f"{PREFIX}{number}"
         self.version = version
         self.port = port
-        self.layout = Layout(version, self.name)
+        self.layout = Layout(version, self.name, str(SCRATCH / self.name) if scratch else "")
         self.data = pathlib.Path(self.layout.data_directory)
         self.etc = pathlib.Path(self.layout.config_directory)
         self.conf = self.etc / "conf.d/functional.conf"
@@ -148,6 +154,7 @@ class Cluster:
             run("chown", "-R", "postgres:postgres", str(self.data))
         run(
             *("pg_createcluster", "--port", str(self.port), "--start-conf", "manual"),
+            *("--datadir", str(self.data)),
             *(
                 str(self.version),
                 self.name,
@@ -197,13 +204,36 @@ class Cluster:
     def bin(self, program):
         return f"{self.layout.bindir}/{program}"
 
-    def sql(self, statement, database="postgres"):
-        """Run statements as the superuser with psql and return what it prints."""
-        return as_postgres(
-            *("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", Layout.socket_directory),
-            *("-p", self.port, "-d", database),
-            text=statement,
-        )
+    def sql(self, statements, database="postgres"):
+        """Run statements as the superuser and return the rows of the last one as psql would.
+
+        statements
+            Separated by semicolons; none may contain one.
+        """
+        with contextlib.closing(self._superuser(database)) as connection:
+            connection.autocommit = True
+            # Values as the server writes them.
+            oids = tuple(psycopg2.extensions.string_types)
+            as_text = psycopg2.extensions.new_type(oids, "AS_TEXT", lambda value, _: value)
+            psycopg2.extensions.register_type(as_text, connection)
+            with connection.cursor() as cursor:
+                for statement in filter(str.strip, statements.split(";")):
+                    cursor.execute(statement)
+                found = cursor.fetchall() if cursor.description else []
+        return "\n".join("|".join(value or "" for value in row) for row in found)
+
+    def _superuser(self, database):
+        """A connection that the code under test has no part in."""
+        account = pwd.getpwnam("postgres")
+        # The server asks the kernel who connects; psql in a process of its own takes ten times
+        # as long.
+        os.seteuid(account.pw_uid)
+        try:
+            return psycopg2.connect(
+                host=Layout.socket_directory, port=self.port, user="postgres", dbname=database
+            )
+        finally:
+            os.seteuid(0)
 
     def connect(self, dbname="postgres"):
         """A superuser's connection by the code under test, as the states make it."""
@@ -288,13 +318,33 @@ class Cluster:
             path.unlink()
 
 
+@contextlib.contextmanager
+def scratch():
+    """Have a file system in memory for data directories."""
+    SCRATCH.mkdir(exist_ok=True)
+    run("mount", "-t", "tmpfs", "-o", "size=2g,mode=755", "tmpfs", str(SCRATCH))
+    try:
+        yield
+    finally:
+        _unmount_scratch()
+
+
+def _unmount_scratch():
+    while SCRATCH.is_mount():
+        run("umount", "--lazy", str(SCRATCH))
+    if SCRATCH.exists():
+        SCRATCH.rmdir()
+
+
 def remove_leftovers(version):
     """Remove the clusters of an earlier run that could not remove them itself."""
     names = set()
-    for directory in (f"/etc/postgresql/{version}", f"/var/lib/postgresql/{version}"):
+    for directory in (f"/etc/postgresql/{version}", f"/var/lib/postgresql/{version}", SCRATCH):
         names |= {path.name for path in pathlib.Path(directory).glob(f"{PREFIX}*")}
     for number in {name.removeprefix(PREFIX).partition(".")[0] for name in names}:
-        Cluster(number, version, 0).drop()
+        for on_scratch in (True, False):
+            Cluster(number, version, 0, on_scratch).drop()
+    _unmount_scratch()
 
 
 def require_root():
