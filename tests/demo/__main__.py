@@ -119,6 +119,8 @@ def _enter(args: argparse.Namespace) -> None:
     host = lab.hosts.get(args.host)
     if host is None:
         raise LabError(f"there is no host {args.host!r}; there are: {', '.join(lab.hosts)}")
+    if not host.up:
+        raise LabError(f"{host.name} is off")
     argv = [*host.prefix(), *(args.argv or ["bash", "--login"])]
     kept = {"TERM": os.environ.get("TERM", "dumb"), "LANG": "C.UTF-8", "HOME": "/root"}
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -126,8 +128,22 @@ def _enter(args: argparse.Namespace) -> None:
 
 
 def _down(args: argparse.Namespace) -> None:
-    Lab.attach(args.name).down()
+    lab = Lab.attach(args.name)
+    try:
+        lab.down()
+    except LabError:
+        # On a busy machine the hosts are gone long before their disks are removed.
+        if _is_up(args.name):
+            raise
     print(f"The hosts are gone. {cache_dir()} stays: with it the next demo starts in seconds.")
+
+
+def _is_up(name: str) -> bool:
+    try:
+        Lab.attach(name)
+    except NoSuchLab:
+        return False
+    return True
 
 
 def main(argv: Sequence[str]) -> int:

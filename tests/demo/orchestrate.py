@@ -176,12 +176,13 @@ def orchestrate(lab: Lab, screen: Screen) -> Run:
     screen.doing("Salt starts")
     returncode, printed, said = _run(lab, narrator)
     screen.doing("")
-    screen.text(without_noise(said))
     try:
         steps = orchestration(json.loads(printed))
     except ValueError as err:
+        screen.text(without_noise(said))
         raise OrchestrationFailed(f"`{COMMAND}` exited {returncode}: {err}") from None
     failed = [step for step in steps if step.result is False]
+    screen.text(without_noise(said, [step.comment for step in failed]))
     for step in failed:
         screen.event(f"{step.name} FAILED: {step.comment}")
     if failed or returncode:

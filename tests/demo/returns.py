@@ -1,6 +1,7 @@
 """What Salt's state runs return, as data."""
 
 import re
+from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,23 @@ from typing import Any
 _NOISE = re.compile(r"(\[\w+ *\] )?unclosed \w+ <.*>; call ``destroy\(\)`` or use as a context")
 
 
-def without_noise(stderr: str) -> str:
-    """What a command of Salt said on standard error, less what it says whatever it does."""
-    return "\n".join(line for line in stderr.splitlines() if line and not _NOISE.match(line))
+# It logs the whole return of a step that failed, in the notation of Python.
+_DUMP = "{'out': 'highstate'"
+_LEVEL = re.compile(r"\[\w+ *\] ")
+
+
+def without_noise(stderr: str, told: Iterable[str] = ()) -> str:
+    """What a command of Salt said on standard error, less what it says whatever it does.
+
+    :param told: texts that are known already; what repeats them is left out, too.
+    """
+    kept = []
+    for line in stderr.splitlines():
+        bare = _LEVEL.sub("", line, count=1)
+        repeated = bare.startswith(_DUMP) or any(bare in text for text in told)
+        if bare and not repeated and not _NOISE.match(line):
+            kept.append(line)
+    return "\n".join(kept)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,9 @@ def tour(lab: Lab, screen: Screen) -> None:
 def look(node: Host, screen: Screen) -> None:
     """Show the cluster as repmgr sees it from a node."""
     command = ["repmgr", "cluster", "show", "--compact"]
+    if node.run(["test", "-e", "/etc/repmgr.conf"], check=False).returncode:
+        screen.section(f"{node.name} is not set up yet")
+        return
     screen.section(f"postgres@{node.name}$ {' '.join(command)}")
     shown = node.run(command, user="postgres", check=False)
     screen.verbatim(shown.stdout + shown.stderr)

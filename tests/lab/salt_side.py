@@ -54,6 +54,8 @@ class SaltSide:
     ) -> SaltResult:
         """``salt TARGET FUNCTION …`` on the master.
 
+        Salt reads arguments as it does on any command line: the text ``"1"`` arrives as a number.
+
         :param target: a glob, or a list of minion ids. For the id of one minion, ``data`` is the
             answer of that minion, else minion id -> answer.
         :param timeout: seconds after which the command is killed.
