@@ -80,7 +80,7 @@ class Anchor:
         """The words in front of a command that is to run in these namespaces of the lab."""
         return ["nsenter", f"--target={self.init.pid}", *(f"--{name}" for name in namespaces), "--"]
 
-    def end(self, timeout: float = 20) -> None:
+    def end(self, timeout: float = 90) -> None:
         """Kill everything in the lab and wait until the janitor has cleared up.
 
         :raises LabError: still there after ``timeout`` seconds.
@@ -105,7 +105,7 @@ class OwnedAnchor:
         """See :meth:`Anchor.end`."""
         try:
             self.anchor.end()
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=90)
         finally:
             if self.leash is not None:
                 os.close(self.leash)
