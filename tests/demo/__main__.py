@@ -91,7 +91,7 @@ def _refuse(args: argparse.Namespace, lab: Lab) -> None:
 
 def _ways_on(args: argparse.Namespace, lab: Lab) -> str:
     ways = (
-        (_call(args, "enter", MASTER), "a shell on the Salt master; there, for example:"),
+        (_call(args, "enter", MASTER), "a shell on the Salt master; in it:"),
         ("", "  salt '*' repmgr_node.plan"),
         ("", f"  {COMMAND}"),
         (_call(args, "enter", lab.nodes[-1].name), "a shell on a node"),

@@ -45,7 +45,7 @@ def servers(version):
         stack.callback(signal.signal, signal.SIGTERM, before)
         stack.enter_context(clusters.alone())
         clusters.remove_leftovers(version)
-        stack.enter_context(clusters.scratch())
+        stack.enter_context(clusters.in_memory(clusters.SCRATCH, "size=2g,mode=755"))
         stack.callback(repmgr.remove)
         repmgr.prepare()
         ports = clusters.free_ports(4)
@@ -57,6 +57,13 @@ def servers(version):
             stack.callback(cluster.drop)
             cluster.create(data=number in (1, 3))
         yield made
+
+
+@pytest.fixture
+def mount_point(servers):  # pylint: disable=unused-argument
+    """An empty directory that is a mount point."""
+    with clusters.in_memory(clusters.SCRATCH / "mount", "size=64k") as path:
+        yield path
 
 
 @pytest.fixture(scope="session")

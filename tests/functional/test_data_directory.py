@@ -1,7 +1,6 @@
 """utils.host.data_directory: what lies in a data directory, seen from the file system."""
 
 import shutil
-import subprocess
 
 import pytest
 
@@ -10,7 +9,6 @@ from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import DataDirectory
 from saltext_repmgr.utils.spec import Layout
-from tests.functional.support.clusters import run
 
 
 @pytest.fixture
@@ -100,17 +98,10 @@ def test_the_marker_of_an_unfinished_clone(layout, tmp_path, content):
     assert found == DataDirectory(layout.data_directory, content, unfinished_clone=True)
 
 
-@pytest.fixture
-def mounted(data):
-    """The data directory as a mount point of a small file system."""
-    run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(data))
-    yield data
-    subprocess.run(["umount", str(data)], check=True)
-
-
-def test_a_mount_point(layout, mounted):
-    expected = DataDirectory(str(mounted), Content.EMPTY, mount_point=True)
+def test_a_mount_point(version, mount_point):
+    layout = Layout(version, "main", str(mount_point))
+    expected = DataDirectory(str(mount_point), Content.EMPTY, mount_point=True)
     assert host.data_directory(layout) == expected
-    (mounted / "file").touch()
+    (mount_point / "file").touch()
     found = host.data_directory(layout)
     assert (found.content, found.mount_point) == (Content.FILES, True)

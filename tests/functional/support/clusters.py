@@ -319,21 +319,16 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def scratch():
-    """Have a file system in memory for data directories."""
-    SCRATCH.mkdir(exist_ok=True)
-    run("mount", "-t", "tmpfs", "-o", "size=2g,mode=755", "tmpfs", str(SCRATCH))
+def in_memory(path, options):
+    """Mount a file system in memory on a directory."""
+    path.mkdir(exist_ok=True)
+    run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path))
     try:
-        yield
+        yield path
     finally:
-        _unmount_scratch()
-
-
-def _unmount_scratch():
-    while SCRATCH.is_mount():
-        run("umount", "--lazy", str(SCRATCH))
-    if SCRATCH.exists():
-        SCRATCH.rmdir()
+        # Lazily, as somebody may be looking at it.
+        run("umount", "--lazy", str(path))
+        path.rmdir()
 
 
 def remove_leftovers(version):
@@ -344,7 +339,8 @@ def remove_leftovers(version):
     for number in {name.removeprefix(PREFIX).partition(".")[0] for name in names}:
         for on_scratch in (True, False):
             Cluster(number, version, 0, on_scratch).drop()
-    _unmount_scratch()
+    while SCRATCH.is_mount():
+        run("umount", "--lazy", str(SCRATCH))
 
 
 def require_root():
