@@ -214,20 +214,20 @@ def test_a_setting_the_server_cannot_read_is_refused_before_it_counts(cluster, b
     assert cluster.orchestrate().changes == {}
 
 
-class TestAfterAPromotionByHand:
+@pytest.fixture(scope="module")
+def promoted(cluster, built):
     """node1 is stopped and node2 promoted, as a DBA would at night."""
+    for name in NODES:
+        cluster.lab[name].run(["systemctl", "stop", "repmgrd"])
+    cluster.lab["node1"].run(["systemctl", "stop", f"postgresql@{cluster.version}-main"])
+    repmgr = [f"/usr/lib/postgresql/{cluster.version}/bin/repmgr", "-f", "/etc/repmgr.conf"]
+    for name, command in (("node2", "promote"), ("node3", "follow")):
+        cluster.lab[name].run([*repmgr, "standby", command], user="postgres")
+    cluster.sql("node2", "INSERT INTO t VALUES (43)")
+    return cluster.lab["node1"].sh("ls -d /var/lib/postgresql/*/main*")
 
-    @pytest.fixture(scope="class")
-    def promoted(self, cluster, built):
-        for name in NODES:
-            cluster.lab[name].run(["systemctl", "stop", "repmgrd"])
-        cluster.lab["node1"].run(["systemctl", "stop", f"postgresql@{cluster.version}-main"])
-        repmgr = [f"/usr/lib/postgresql/{cluster.version}/bin/repmgr", "-f", "/etc/repmgr.conf"]
-        for name, command in (("node2", "promote"), ("node3", "follow")):
-            cluster.lab[name].run([*repmgr, "standby", command], user="postgres")
-        cluster.sql("node2", "INSERT INTO t VALUES (43)")
-        return cluster.lab["node1"].sh("ls -d /var/lib/postgresql/*/main*")
 
+class TestAfterAPromotionByHand:
     def test_a_dry_run_says_so(self, cluster, promoted):
         run = cluster.orchestrate("test=True")
         assert not run.ok

@@ -31,12 +31,13 @@ def foreign(cluster):
     return cluster.sql("node3", identifier), cluster.started("node3")
 
 
-class TestForeignData:
-    @pytest.fixture(scope="class")
-    def run(self, cluster, foreign):
-        self.dry = cluster.orchestrate("test=True")
-        return self.dry, cluster.orchestrate()
+@pytest.fixture(scope="module")
+def run(cluster, foreign):
+    """A dry run and a real one, over the foreign database."""
+    return cluster.orchestrate("test=True"), cluster.orchestrate()
 
+
+class TestForeignData:
     def test_is_refused_in_words(self, run):
         for one in run:
             comment = one.nodes("standbys 1")["node3"]["role of node3"]["comment"]
