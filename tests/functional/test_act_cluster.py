@@ -66,7 +66,7 @@ def test_the_configuration_of_a_clone(spec, made, primary, pristine):
         assert clusters.as_postgres(made.bin("postgres"), "-C", name, config) == value
 
 
-def test_settings_of_the_source_that_a_clone_needs(spec, primary, version):
+def test_settings_of_the_source_that_a_clone_needs(spec, version):
     found = act.portable_settings(spec, Layout(version), spec.nodes["node1"])
     assert found["max_wal_senders"] == "10"
     assert found["shared_preload_libraries"] == "repmgr"

@@ -64,7 +64,7 @@ def test_the_control_file_is_left_out_where_postgresql_is_not_installed(pristine
     assert (found.content, found.control) == (Content.POSTGRES, None)
 
 
-def test_a_damaged_control_file_raises(pristine, layout, data):
+def test_a_damaged_control_file_raises(layout, data):
     (data / "global").mkdir()
     (data / "PG_VERSION").write_text("15\n")
     (data / "global/pg_control").write_bytes(b"\0" * 100)

@@ -48,7 +48,8 @@ def test_the_lag_is_what_is_sent_and_not_replayed(repmgr_pg, primary, standby):
     primary.eventually(caught_up, "t")
 
 
-def test_slots(repmgr_pg, primary, standby, idle_slots):
+@pytest.mark.usefixtures("idle_slots")
+def test_slots(repmgr_pg, primary, standby):
     before = {found["slot_name"]: found for found in repmgr_pg.slots()}
     assert sorted(before) == ["idle", slot(standby), "unused"]
     primary.sql(WRITE)
@@ -64,7 +65,8 @@ def test_slots(repmgr_pg, primary, standby, idle_slots):
     assert (after["unused"]["restart_lsn"], after["unused"]["retained_bytes"]) == (None, None)
 
 
-def test_slots_as_the_role_of_repmgr(repmgr_pg, idle_slots):
+@pytest.mark.usefixtures("idle_slots")
+def test_slots_as_the_role_of_repmgr(repmgr_pg):
     local, remote = repmgr_pg.slots(), repmgr_pg.slots(host="127.0.0.1")
     assert [found["slot_name"] for found in remote] == [found["slot_name"] for found in local]
 

@@ -16,7 +16,7 @@ parsed = salt.minion.load_args_and_kwargs
 
 
 @pytest.fixture
-def spare(primary, servers):
+def idle(primary, servers):  # pylint: disable=unused-argument
     """A server that is down, with a repmgr.conf that has never been used."""
     repmgr.configure(servers[4])
     servers[4].kill()
@@ -27,9 +27,9 @@ def spare(primary, servers):
     "function",
     ["cluster_show", "cluster_event", "node_status", "node_check", "service_status"],
 )
-def test_a_server_that_is_down(command, spare, function):
+def test_a_server_that_is_down(command, idle, function):
     with pytest.raises(CommandExecutionError) as raised:
-        command(function, spare)
+        command(function, idle)
     lines = str(raised.value).splitlines()
     assert lines[0] == f"repmgr {function.replace('_', ' ')} failed with DB_CONN (6)"
     assert any("Connection refused" in line for line in lines)
@@ -66,10 +66,10 @@ def test_a_password_in_the_configuration_is_in_no_error(command, primary):
         path.write_text(before, encoding="utf-8")
 
 
-def test_mistakes_in_the_configuration(command, spare):
-    repmgr.configure(spare, priority="-1", failover="sometimes")
+def test_mistakes_in_the_configuration(command, idle):
+    repmgr.configure(idle, priority="-1", failover="sometimes")
     with pytest.raises(CommandExecutionError, match=r"failed with BAD_CONFIG \(1\)") as raised:
-        command("dump_config", spare)
+        command("dump_config", idle)
     assert "priority" in str(raised.value)
     assert "failover" in str(raised.value)
 
@@ -100,10 +100,10 @@ def test_a_node_of_another_cluster(command, primary):
         command("standby_clone", primary)
 
 
-def test_a_password_as_an_argument_is_refused(command, spare, primary):
+def test_a_password_as_an_argument_is_refused(command, idle, primary):
     conninfo = f"host=127.0.0.1 port={primary.port} user=repmgr password={PASSWORD}"
     with pytest.raises(SaltInvocationError, match="process list; use passfile= instead") as raised:
-        command("standby_clone", spare, conninfo=conninfo)
+        command("standby_clone", idle, conninfo=conninfo)
     assert PASSWORD not in str(raised.value)
 
 

@@ -63,7 +63,7 @@ def test_a_slot_is_seen(fresh):
     assert host.data_directory(fresh.layout).slots == ("keep",)
     fresh.sql("SELECT pg_drop_replication_slot('keep')")
     assert proof(fresh) == (True, True)
-    assert host.data_directory(fresh.layout).slots == ()
+    assert not host.data_directory(fresh.layout).slots
 
 
 def test_a_tablespace_is_seen(fresh):

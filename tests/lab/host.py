@@ -23,6 +23,7 @@ from .process import run
 
 # What systemd, as process 1, takes for "power off, in good order".
 _SIGNAL_POWER_OFF = int(signal.SIGRTMIN) + 4
+_VERDICT_SECONDS = 3
 _NOBODYS_MAC = "02:00:00:00:00:00"
 
 
@@ -122,10 +123,12 @@ class Host(Commands):
                 raise BootError(f"{self.name} went down while booting:\n{self._console_tail()}")
             init = self._find_init()
             if init and Path(f"/proc/{init.pid}/root/run/systemd/private").exists():
-                # It says something else, and at once, while a host that reboots goes down.
+                # It says something else, and at once, while a host that reboots goes down. And it
+                # may miss the end of a boot that it was started in the first moments of.
                 verdict = ["systemctl", "is-system-running", "--wait"]
                 with contextlib.suppress(CommandTimeout, HostDown):
-                    state = self.run(verdict, check=False, timeout=left).stdout.strip()
+                    patience = min(left, _VERDICT_SECONDS)
+                    state = self.run(verdict, check=False, timeout=patience).stdout.strip()
                     if state in ("running", "degraded"):
                         return state
             time.sleep(0.05)

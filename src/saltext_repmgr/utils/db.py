@@ -7,6 +7,7 @@ uses the extension must not pay for it.
 import contextlib
 import os
 import pwd
+import re
 import threading
 
 from saltext_repmgr.utils.errors import ConnectionFailed
@@ -18,6 +19,7 @@ from saltext_repmgr.utils.facts import Reach
 CONNECT_TIMEOUT = 2
 STATEMENT_TIMEOUT = 10
 
+_SAID_BY_SERVER = re.compile(r"FATAL:|failed: [^\s:]+: ")
 _euid_lock = threading.Lock()
 
 
@@ -106,10 +108,10 @@ def connect(host, port, user, dbname, password=None, os_user=None, timeout=CONNE
 def classify(text):
     """Return the :class:`Reach` of a failed connection attempt.
 
-    libpq gives no code for it. What the server said itself starts with FATAL in every
-    language PostgreSQL speaks; the rest is libpq's own English.
+    libpq gives no code for it. What a server said begins with its severity, one word in
+    the server's language and a colon; the rest is libpq's own English.
     """
-    if "FATAL:" in text or "authentication" in text or "no password supplied" in text:
+    if _SAID_BY_SERVER.search(text) or "authentication" in text:
         return Reach.REJECTED
     if "Connection refused" in text or "No such file or directory" in text:
         return Reach.REFUSED

@@ -1,17 +1,18 @@
 """Log sequence numbers as integers (bytes since the start of the WAL)."""
 
+import re
+
 from saltext_repmgr.utils.errors import ParseError
+
+_LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 
 
 def parse(text):
     """Return the byte position of an LSN written as ``X/X``; raise ``ParseError`` otherwise."""
-    high, slash, low = str(text).partition("/")
-    try:
-        if slash and 0 < len(high) <= 8 and 0 < len(low) <= 8:
-            return (int(high, 16) << 32) + int(low, 16)
-    except ValueError:
-        pass
-    raise ParseError(f"not an LSN: {text!r}")
+    found = _LSN.fullmatch(str(text))
+    if not found:
+        raise ParseError(f"not an LSN: {text!r}")
+    return (int(found[1], 16) << 32) + int(found[2], 16)
 
 
 def render(position):

@@ -1,0 +1,59 @@
+"""The output of pg_controldata."""
+
+import pytest
+
+from saltext_repmgr.utils import controldata
+from saltext_repmgr.utils.errors import ParseError
+from saltext_repmgr.utils.facts import ControlFile
+
+TEXT = """\
+pg_control version number:            1300
+Catalog version number:               202209061
+Database system identifier:           7711104204775814372
+Database cluster state:               shut down
+pg_control last modified:             Sun Nov 22 21:11:53 2026
+Latest checkpoint location:           0/14F5A28
+Latest checkpoint's REDO location:    0/14F5A28
+Latest checkpoint's TimeLineID:       3
+Latest checkpoint's NextXID:          0:724
+Latest checkpoint's NextOID:          13017
+Data page checksum version:           1
+"""
+NEEDED = [
+    "Database system identifier",
+    "Database cluster state",
+    "Latest checkpoint location",
+    "Latest checkpoint's TimeLineID",
+    "Latest checkpoint's NextOID",
+    "Data page checksum version",
+]
+
+
+def test_what_it_says():
+    assert controldata.parse(TEXT) == ControlFile(
+        system_identifier="7711104204775814372",
+        state="shut down",
+        timeline=3,
+        next_oid=13017,
+        checkpoint="0/14F5A28",
+        checksums=True,
+    )
+
+
+def test_without_checksums():
+    text = TEXT.replace("version:           1\n", "version:           0\n")
+    assert controldata.parse(text).checksums is False
+
+
+@pytest.mark.parametrize("label", NEEDED)
+def test_a_line_that_is_missing(label):
+    text = "".join(line for line in TEXT.splitlines(True) if not line.startswith(label + ":"))
+    assert text != TEXT
+    with pytest.raises(ParseError, match=label):
+        controldata.parse(text)
+
+
+@pytest.mark.parametrize("text", ["", "pg_controldata: error", TEXT.replace("13017", "many")])
+def test_something_else(text):
+    with pytest.raises(ParseError):
+        controldata.parse(text)
