@@ -98,7 +98,7 @@ def connect(host, port, user, dbname, password=None, os_user=None, timeout=CONNE
         # The classes of psycopg2 do not tell a server that refuses from one that is gone, save
         # the bare DatabaseError: no refusal is one, and the connection may still look open then.
         text = " ".join(str(err).split())
-        if connection.closed or type(err) is psycopg2.DatabaseError:
+        if connection.closed or err.__class__ is psycopg2.DatabaseError:
             raise ConnectionFailed(text, kind=Reach.UNREACHABLE) from None
         raise QueryFailed(text) from None
     finally:
