@@ -15,13 +15,14 @@ SELECT extract(epoch FROM pg_conf_load_time())::float8 AS loaded,
 _INCLUDED = "SELECT DISTINCT sourcefile FROM pg_file_settings"
 # pg_file_settings has the same words for a value the server cannot read and for one that
 # waits for a restart; only the latter is pending.
-_ERRORS = """
+_SETTINGS_ERRORS = """
 SELECT sourcefile AS file, sourceline AS line, concat_ws(': ', name, error) AS error
   FROM pg_file_settings
  WHERE error IS NOT NULL
    AND NOT (error = 'setting could not be applied'
             AND lower(name) IN (SELECT lower(s.name) FROM pg_settings s WHERE pending_restart))
- UNION ALL
+"""
+_ERRORS = f"""{_SETTINGS_ERRORS} UNION ALL
 SELECT current_setting('hba_file'), line_number, error
   FROM pg_hba_file_rules WHERE error IS NOT NULL
 """
@@ -64,9 +65,8 @@ def reload(connection):
     db.run(connection, "SELECT pg_reload_conf()")
     deadline = time.monotonic() + _RELOAD_TIMEOUT
     while db.row(connection, "SELECT pg_conf_load_time() AS at")["at"] == before:
-        # With an error in its files the server keeps what it has, and its time.
-        found = pending(connection)
-        if found.errors or time.monotonic() > deadline:
-            return found
+        # With an error in its settings the server keeps what it has, and its time.
+        if db.rows(connection, _SETTINGS_ERRORS) or time.monotonic() > deadline:
+            break
         time.sleep(0.02)
     return pending(connection)
