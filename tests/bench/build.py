@@ -41,7 +41,6 @@ def measure(name: str, release: str, runs: int, screen: Screen) -> dict[str, Any
     lab = Lab(name, nodes=_NODES, release=release, preinstalled=True, pillar=pillar(_NODES))
     with lab:
         screen.event("every minion answers")
-        cluster.quieten(lab)
         cluster.require_bare(lab)
         screen.doing("their disks are copied")
         lab.snapshot(_BARE)

@@ -9,18 +9,7 @@ from tests.lab import LabError
 
 _PATIENCE_SECONDS = 20
 
-# Work that comes by when it likes must not fall into one measurement and not into the other. It
-# also uses up the number of the first object, and a server without it counts as used.
-_NO_AUTOVACUUM = """
-for main in /etc/postgresql/*/main; do
-    echo 'autovacuum = off' >"$main/conf.d/bench.conf"
-done
-systemctl reload 'postgresql@*-main.service'
-"""
-_FIRST_OBJECT = 16384
-
 _BARE = "SELECT pg_is_in_recovery(), count(*) FROM pg_database WHERE datname = 'repmgr'"
-_NEXT_OBJECT = "SELECT next_oid::text::bigint FROM pg_control_checkpoint()"
 _STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
 _REGISTERED = "SELECT count(*) FROM repmgr.nodes WHERE active"
 
@@ -30,23 +19,13 @@ def _sql(host: Host, statement: str, database: str = "postgres") -> str:
     return host.run(psql, user="postgres").stdout.strip()
 
 
-def quieten(lab: Lab) -> None:
-    """Keep the servers of new hosts from work that nobody asked for."""
-    for host in lab.nodes:
-        host.sh(_NO_AUTOVACUUM)
-
-
 def require_bare(lab: Lab) -> None:
     """Raise :class:`LabError` unless all nodes are as their packages left them."""
     for host in lab.nodes:
         found = _when_it_answers(host, _BARE)
-        _sql(host, "CHECKPOINT")
-        used = int(_sql(host, _NEXT_OBJECT)) >= _FIRST_OBJECT
         left = host.sh("ls -d /etc/repmgr.conf /etc/repmgr 2>/dev/null || true").split()
-        if found != "f|0" or used or left:
-            raise LabError(
-                f"{host.name} is not bare: {found}, used: {used}, files: {', '.join(left) or 'none'}"
-            )
+        if found != "f|0" or left:
+            raise LabError(f"{host.name} is not bare: {found}, files: {', '.join(left) or 'none'}")
 
 
 def _when_it_answers(host: Host, statement: str) -> str:

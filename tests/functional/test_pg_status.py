@@ -11,7 +11,7 @@ OTHERS = (
 )
 FIELDS = {
     *("system_identifier", "in_recovery", "timeline", "lsn", "started", "version", "clients"),
-    *("next_oid", "user_objects", "receiver", "upstream_host", "upstream_port", "senders"),
+    *("next_xid", "user_objects", "receiver", "upstream_host", "upstream_port", "senders"),
     "nodes",
 }
 
@@ -58,7 +58,7 @@ def test_the_role_of_repmgr_learns_as_much_as_the_superuser(repmgr_pg, pair, nam
     port = getattr(pair, name).port
     local = repmgr_pg.status(port=port)
     remote = repmgr_pg.status(host="127.0.0.1", port=port)
-    varying = {"clients", "lsn", "senders", "next_oid"}
+    varying = {"clients", "lsn", "senders", "next_xid"}
     assert {k: v for k, v in remote.items() if k not in varying} == {
         k: v for k, v in local.items() if k not in varying
     }

@@ -1,75 +1,105 @@
-"""Proof that nobody ever used a server: has_user_objects, and the control file after the stop."""
+"""Proof that a server holds nothing: by its catalogs while it runs, by the control file when not."""
 
 import pytest
 
 from saltext_repmgr.utils import host
-from saltext_repmgr.utils import server
+from saltext_repmgr.utils import observe
+from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.facts import Repmgrd
+from saltext_repmgr.utils.spec import ClusterSpec
+from saltext_repmgr.utils.spec import PostgresSpec
 
-USED = {
+IN_USE = {
+    "a table": "CREATE TABLE t ()",
+    "a function": "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "a type": "CREATE TYPE mood AS ENUM ('sad')",
+    "a schema": "CREATE SCHEMA app",
+    "an extension": "CREATE EXTENSION pageinspect",
+    "a role": "CREATE ROLE somebody",
+    "a database": "CREATE DATABASE app",
+    "a database nobody may connect to": "CREATE DATABASE app ALLOW_CONNECTIONS false",
+    "a large object": "SELECT lo_create(0)",
+    "a large object with a number of its own": "SELECT lo_create(5)",
+    "a publication": "CREATE PUBLICATION everything FOR ALL TABLES",
+    "a slot": "SELECT pg_create_physical_replication_slot('keep')",
+    "a tablespace": "SET allow_in_place_tablespaces = on; CREATE TABLESPACE s LOCATION ''",
+}
+# What leaves nothing behind, or nothing that is not in the directory that is kept.
+EMPTY = {
+    "nothing": "SELECT 1",
+    "settings": "ALTER SYSTEM SET work_mem = '8MB'; ALTER ROLE postgres PASSWORD 'example'",
+    "statistics, as autovacuum makes them": "ANALYZE",
     "a table that is gone": "CREATE TABLE t (); DROP TABLE t",
     "a table in a transaction that failed": "BEGIN; CREATE TABLE t (); ROLLBACK",
-    "a role": "CREATE ROLE somebody",
-    "a role that is gone": "CREATE ROLE somebody; DROP ROLE somebody",
-    "a database": "CREATE DATABASE app",
-    # Nothing is lost by that: it is refused, and can be forced.
-    "statistics too wide for a row": "ANALYZE",
 }
-UNUSED = """
-SELECT count(*) FROM pg_class;
-VACUUM;
-CHECKPOINT;
-ALTER SYSTEM SET work_mem = '8MB';
-ALTER ROLE postgres PASSWORD 'example';
-"""
 
 
-def proof(cluster):
-    """What the running server says, and its control file after a clean stop."""
-    with cluster.connect() as connection:
-        running = not server.has_user_objects(connection)
-    cluster.stop()
-    return running, host.control_file(cluster.layout).untouched
+def seen(cluster):
+    """What bears on it in the observation of a host that has this server."""
+    layout = cluster.layout
+    spec = ClusterSpec("functional", (), {}, "", postgres=PostgresSpec(port=cluster.port))
+    running = cluster.pid is not None
+    return Observation(
+        *("node1", cluster.version, True, True, False),
+        data=host.data_directory(layout),
+        running=running,
+        server=observe.own_server(spec, layout, Repmgrd())[0] if running else None,
+    )
 
 
-@pytest.mark.parametrize("use", USED)
-def test_use_is_seen(fresh, use):
-    fresh.sql(USED[use])
-    assert proof(fresh) == (False, False)
+@pytest.mark.parametrize("use", IN_USE)
+def test_what_is_kept_in_a_running_server_is_seen(fresh, use):
+    assert seen(fresh).untouched
+    fresh.sql(IN_USE[use])
+    assert not seen(fresh).untouched
 
 
-def test_what_initdb_made_is_untouched(fresh):
-    assert proof(fresh) == (True, True)
-    fresh.start()
-    assert proof(fresh) == (True, True), "and after a restart"
-    fresh.start().sql(UNUSED)
-    assert proof(fresh) == (True, True), "nobody created anything"
+@pytest.mark.parametrize("database", ["template1", "postgres"])
+def test_every_database_is_looked_into(fresh, database):
+    fresh.sql("CREATE TABLE t ()", database=database)
+    assert not seen(fresh).untouched
+    fresh.sql("DROP TABLE t", database=database)
+    assert seen(fresh).untouched
+
+
+@pytest.mark.parametrize("use", EMPTY)
+def test_what_leaves_nothing_behind_counts_as_nothing(fresh, use):
+    fresh.sql(EMPTY[use])
+    assert seen(fresh).untouched
+
+
+def test_the_stop_shows_what_was_written_meanwhile(fresh):
+    found = seen(fresh)
+    fresh.stop()
+    assert found.unwritten(host.control_file(fresh.layout))
+    found = seen(fresh.start())
+    fresh.sql("CREATE TABLE t ()")
+    fresh.stop()
+    assert not found.unwritten(host.control_file(fresh.layout))
+
+
+def test_what_initdb_made_is_untouched_when_it_is_down(fresh):
+    fresh.stop()
+    assert seen(fresh).untouched
     fresh.start().stop("immediate")
-    control = host.control_file(fresh.layout)
-    assert (control.state, control.clean) == ("in production", False)
-    assert not control.untouched, "a crash proves nothing"
+    found = seen(fresh)
+    assert (found.data.control.state, found.untouched) == ("in production", False)
 
 
-def test_use_in_another_database_is_seen(fresh):
-    fresh.sql("CREATE TABLE t (); DROP TABLE t", database="template1")
-    assert proof(fresh) == (False, False)
-    fresh.start()
-    assert proof(fresh) == (False, False), "and after a restart"
+@pytest.mark.parametrize("use", ["a table", "a role", "a slot", "a tablespace"])
+def test_what_is_kept_shows_when_it_is_down(fresh, use):
+    fresh.sql(IN_USE[use])
+    fresh.stop()
+    assert not seen(fresh).untouched
 
 
-def test_a_slot_is_seen(fresh):
-    fresh.sql("SELECT pg_create_physical_replication_slot('keep')")
-    with fresh.connect() as connection:
-        assert server.has_user_objects(connection)
-    assert host.data_directory(fresh.layout).slots == ("keep",)
-    fresh.sql("SELECT pg_drop_replication_slot('keep')")
-    assert proof(fresh) == (True, True)
-    assert not host.data_directory(fresh.layout).slots
-
-
-def test_a_tablespace_is_seen(fresh):
-    fresh.sql("SET allow_in_place_tablespaces = on; CREATE TABLESPACE s LOCATION ''")
-    assert proof(fresh) == (False, False)
-    assert host.data_directory(fresh.layout).tablespaces == 1
+@pytest.mark.parametrize("use", list(EMPTY)[2:])
+def test_a_server_that_is_down_proves_nothing_once_anything_was_made(fresh, use):
+    # To look into its catalogs, it has to run.
+    fresh.sql(EMPTY[use])
+    fresh.stop()
+    assert not seen(fresh).untouched
+    assert seen(fresh.start()).untouched
 
 
 def test_a_promoted_copy_is_not_untouched(fresh):
@@ -78,5 +108,6 @@ def test_a_promoted_copy_is_not_untouched(fresh):
     fresh.start()
     fresh.sql("SELECT pg_promote()")
     fresh.stop()
-    control = host.control_file(fresh.layout)
-    assert (control.timeline, control.state, control.untouched) == (2, "shut down", False)
+    found = seen(fresh)
+    assert (found.data.control.timeline, found.data.control.state) == (2, "shut down")
+    assert not found.untouched

@@ -32,7 +32,14 @@ def foreign(cluster):
 
 
 @pytest.fixture(scope="module")
-def run(cluster, foreign):
+def idle(cluster):
+    """node2 has run for a while, as far as its catalogs tell: autovacuum has been there."""
+    for database in ("postgres", "template1"):
+        cluster.sql("node2", "ANALYZE", database)
+
+
+@pytest.fixture(scope="module")
+def run(cluster, foreign, idle):
     """A dry run and a real one, over the foreign database."""
     return cluster.orchestrate("test=True"), cluster.orchestrate()
 

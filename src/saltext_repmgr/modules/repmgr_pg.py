@@ -163,7 +163,7 @@ def system_identifier(version=None, data_directory=None):
 def control_data(version=None, data_directory=None):
     """
     Return what the control file of a data directory says, running server or not:
-    ``system_identifier`` (str), ``state`` (str), ``timeline`` (int), ``next_oid`` (int),
+    ``system_identifier`` (str), ``state`` (str), ``timeline`` (int), ``next_oid`` (int), ``next_xid`` (int),
     ``checkpoint`` (str, an LSN), ``checksums`` (bool).
 
     version, data_directory

@@ -29,6 +29,9 @@ __virtualname__ = "repmgr"
 # A progress event every few seconds tells a person that a clone of hours is alive.
 _PROGRESS_INTERVAL = 2
 
+# Autovacuum writes too; twice in a row it does not come in the second that a stop takes.
+_STOP_ATTEMPTS = 3
+
 
 def __virtual__():
     return __virtualname__
@@ -211,14 +214,22 @@ def _make_room(look):
     if not look.plan.action(Step.MOVE_ASIDE):
         return None
     if look.seen.running:
-        act.stop(look.layout)
-    # The server may have been used between the look and the stop.
-    if look.seen.untouched and not host.control_file(look.layout).untouched:
-        raise Refused(
-            f"{look.layout.data_directory} was used while this run looked at it; it is stopped now"
-            " and left as it is. Run again to have it judged anew"
-        )
+        _stop(look)
     return act.move_aside(look.layout)
+
+
+def _stop(look):
+    """Stop the server. One that was found empty must have stayed so until it was down."""
+    for _ in range(_STOP_ATTEMPTS):
+        act.stop(look.layout)
+        if not look.seen.untouched or look.seen.unwritten(host.control_file(look.layout)):
+            return
+        act.start(look.spec, look.layout)
+        look.again().allowed()
+    raise Refused(
+        f"the server on {look.layout.data_directory} holds nothing, but is written to whenever"
+        " this run is about to put it aside. It runs as before. Stop what uses it and run again"
+    )
 
 
 def _watch_clone(look, source):
@@ -418,7 +429,7 @@ def repmgrd_running(name):
     stale = _changed_since_start(look, name)
     if daemon.attached and not stale:
         return _result(name, f"running as {daemon.pid}{note}")
-    found = f"unit {daemon.unit}, known to the server: {bool(daemon.attached)}"
+    found = f"runs as {daemon.pid}, unknown to the server" if daemon.pid else "not running"
     changes = {
         name: {
             "old": f"older than {stale}" if daemon.attached else found,

@@ -310,4 +310,4 @@ def tail(path, lines=5, limit=1500):
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return f"(no {path})"
-    return scrub(" / ".join(text.strip().splitlines()[-lines:]))[-limit:]
+    return scrub(" / ".join(text.strip().splitlines()[-lines:]))[-limit:].rstrip(".")

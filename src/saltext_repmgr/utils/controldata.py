@@ -8,6 +8,7 @@ _SYSTEM_IDENTIFIER = "Database system identifier"
 _STATE = "Database cluster state"
 _TIMELINE = "Latest checkpoint's TimeLineID"
 _NEXT_OID = "Latest checkpoint's NextOID"
+_NEXT_XID = "Latest checkpoint's NextXID"
 _CHECKPOINT = "Latest checkpoint location"
 _CHECKSUMS = "Data page checksum version"
 
@@ -28,8 +29,14 @@ def parse(text):
             state=fields[_STATE],
             timeline=int(fields[_TIMELINE]),
             next_oid=int(fields[_NEXT_OID]),
+            next_xid=_full_xid(fields[_NEXT_XID]),
             checkpoint=fields[_CHECKPOINT],
             checksums=fields[_CHECKSUMS] != "0",
         )
     except (KeyError, ValueError) as err:
         raise ParseError(f"pg_controldata printed no usable line for {err}") from err
+
+
+def _full_xid(text):
+    epoch, _, xid = text.partition(":")
+    return int(epoch) << 32 | int(xid)

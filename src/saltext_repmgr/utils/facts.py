@@ -42,6 +42,7 @@ class ControlFile:
     state: str
     timeline: int
     next_oid: int
+    next_xid: int  # with its epoch in the upper 32 bits
     checkpoint: str
     checksums: bool
 
@@ -109,7 +110,7 @@ class Server:
     started: str
     version: int  # server_version_num
     clients: int = 0
-    next_oid: int = 0
+    next_xid: int = 0  # the transaction that is next, with its epoch in the upper 32 bits
     user_objects: bool | None = None  # None: not looked for
     receiver: str | None = None  # state of the WAL receiver
     upstream_host: str | None = None
@@ -168,6 +169,11 @@ class Observation:
         if self.running:
             return self.server is not None and self.server.user_objects is False
         return data.control is not None and data.control.untouched
+
+    def unwritten(self, control):
+        """Whether nothing was written between this observation of a running server and the
+        clean stop that left ``control``: no transaction took a number."""
+        return control.state == "shut down" and control.next_xid == self.server.next_xid
 
 
 def to_dict(fact):

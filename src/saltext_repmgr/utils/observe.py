@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from saltext_repmgr.utils import contents
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import server
@@ -84,7 +85,7 @@ def _ask_own_server(spec, layout, repmgrd):
     deadline = time.monotonic() + _STARTING_SECONDS
     while True:
         try:
-            return (*_own_server(spec, layout, repmgrd), "")
+            return (*own_server(spec, layout, repmgrd), "")
         except ConnectionFailed as err:
             if time.monotonic() >= deadline:
                 return None, repmgrd, str(err)
@@ -93,7 +94,9 @@ def _ask_own_server(spec, layout, repmgrd):
         time.sleep(0.2)
 
 
-def _own_server(spec, layout, repmgrd):
+def own_server(spec, layout, repmgrd):
+    """Return the :class:`~saltext_repmgr.utils.facts.Server` that runs on this host, and what
+    it adds to what is known of ``repmgrd``."""
     try:
         with local_connection(spec, layout) as connection:
             facts = server.describe(connection, ROLE_NAME)
@@ -107,9 +110,17 @@ def _own_server(spec, layout, repmgrd):
     with local_connection(spec, layout, dbname="postgres") as connection:
         facts = server.describe(connection, ROLE_NAME)
         if not facts.in_recovery:
-            objects = server.has_user_objects(connection)
-            facts = dataclasses.replace(facts, user_objects=objects)
+            used = _is_used(spec, layout, contents.databases(connection))
+            facts = dataclasses.replace(facts, user_objects=used)
         return facts, repmgrd
+
+
+def _is_used(spec, layout, databases):
+    for name in databases:
+        with local_connection(spec, layout, dbname=name) as connection:
+            if contents.of_users(connection):
+                return True
+    return False
 
 
 def _daemon(connection, repmgrd):

@@ -369,9 +369,13 @@ def _foreign(spec, seen, primary, server):
     if server is not None:
         what += f"; the cluster's is {server.system_identifier}"
     if not spec.force:
+        look = ""
+        if not seen.running and seen.data.control is not None:
+            look = " or, if it is a packaged cluster that nobody used, start it, so that it can be"
+            look += " looked into,"
         return Plan(
             None,
-            refusal=f"refused to clone: {what}. It is left as it is. Move it away, or set"
+            refusal=f"refused to clone: {what}. It is left as it is. Move it away,{look} or set"
             " 'force: true' in pillar to have it moved aside and a clone put in its place",
         )
     if seen.running and (seen.server.clients or seen.server.senders):

@@ -1,7 +1,6 @@
 """Questions to a PostgreSQL server; each returns facts and raises when it cannot ask."""
 
 from saltext_repmgr.utils import db
-from saltext_repmgr.utils.facts import FIRST_USER_OID
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Server
@@ -27,7 +26,7 @@ SELECT s.system_identifier::text,
        (SELECT count(*) FROM pg_stat_activity
          WHERE backend_type = 'client backend' AND usename IS DISTINCT FROM %(role)s
            AND pid <> pg_backend_pid())::int AS clients,
-       c.next_oid::text::bigint AS next_oid,
+       pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_xid,
        to_regclass('repmgr.nodes') IS NOT NULL AS has_nodes
   FROM pg_control_system() s
  CROSS JOIN pg_control_checkpoint() c
@@ -43,14 +42,6 @@ SELECT node_id, node_name, type, upstream_node_id, active, location, priority, c
        slot_name, config_file
   FROM repmgr.nodes ORDER BY node_id
 """
-# Databases and roles are shared; what lies inside template1 and postgres shows in the OID
-# counter, which is exact right after a checkpoint.
-_SHARED_OBJECTS = """
-SELECT (SELECT count(*) FROM pg_database WHERE oid >= %(first)s)
-     + (SELECT count(*) FROM pg_authid WHERE oid >= %(first)s)
-     + (SELECT count(*) FROM pg_tablespace WHERE oid >= %(first)s)
-     + (SELECT count(*) FROM pg_replication_slots) AS found
-"""
 
 
 def describe(connection, role):
@@ -65,16 +56,3 @@ def describe(connection, role):
         nodes = tuple(NodeRecord(**row) for row in db.rows(connection, _NODES))
     senders = tuple(Sender(**row) for row in db.rows(connection, _SENDERS))
     return Server(nodes=nodes, senders=senders, **facts)
-
-
-def has_user_objects(connection):
-    """Return whether anybody ever created anything in this server.
-
-    Asks for a checkpoint, after which the control file's OID counter is exact: it stays
-    below FirstNormalObjectId until the first object of a user and never returns there.
-    """
-    if db.row(connection, _SHARED_OBJECTS, {"first": FIRST_USER_OID})["found"]:
-        return True
-    db.run(connection, "CHECKPOINT")
-    counter = db.row(connection, "SELECT next_oid::text::bigint FROM pg_control_checkpoint()")
-    return counter["next_oid"] >= FIRST_USER_OID

@@ -25,6 +25,7 @@ NEEDED = [
     "Latest checkpoint location",
     "Latest checkpoint's TimeLineID",
     "Latest checkpoint's NextOID",
+    "Latest checkpoint's NextXID",
     "Data page checksum version",
 ]
 
@@ -35,9 +36,15 @@ def test_what_it_says():
         state="shut down",
         timeline=3,
         next_oid=13017,
+        next_xid=724,
         checkpoint="0/14F5A28",
         checksums=True,
     )
+
+
+def test_transactions_are_counted_on_when_their_numbers_wrap_around():
+    text = TEXT.replace("NextXID:          0:724", "NextXID:          2:7")
+    assert controldata.parse(text).next_xid == 2 * 2**32 + 7
 
 
 def test_without_checksums():

@@ -17,7 +17,7 @@ from saltext_repmgr.utils.facts import Repmgrd
 from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Server
 
-CONTROL = ControlFile("7711104204775814372", "shut down", 1, 13017, "0/14F5A28", True)
+CONTROL = ControlFile("7711104204775814372", "shut down", 1, 13017, 724, "0/14F5A28", True)
 DATA = DataDirectory("/data", Content.POSTGRES, CONTROL, slots=(), tablespaces=0)
 RECORD = NodeRecord(1, "node1", "primary", None, True, "default", 100, "host=a", None, "/etc/r")
 SERVER = Server(
@@ -91,3 +91,12 @@ def test_a_running_server_is_judged_by_itself():
     asked = dataclasses.replace(SERVER, user_objects=False)
     assert changed(running=True, server=asked, control={"state": "in production"}).untouched
     assert not changed(running=True, server=asked, data={"slots": ("keep",)}).untouched
+
+
+@pytest.mark.parametrize(
+    ("control", "unwritten"),
+    [({}, True), ({"next_xid": 725}, False), ({"state": "in production"}, False)],
+)
+def test_what_was_written_until_the_server_was_down(control, unwritten):
+    running = changed(running=True, server=dataclasses.replace(SERVER, next_xid=724))
+    assert running.unwritten(dataclasses.replace(CONTROL, **control)) is unwritten

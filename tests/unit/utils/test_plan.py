@@ -65,7 +65,7 @@ def standby(**more):
 
 
 def control(ident=OURS, timeline=1, state="shut down", next_oid=24576):
-    return ControlFile(ident, state, timeline, next_oid, "0/5000000", True)
+    return ControlFile(ident, state, timeline, next_oid, 731, "0/5000000", True)
 
 
 def data(content=Content.POSTGRES, **more):
