@@ -4,6 +4,17 @@
 {%- include 'repmgr/refused.jinja' %}
 {%- elif not node.absent %}
 
+/etc/systemd/system/multi-user.target.wants/repmgr-guard.service:
+  file.symlink:
+    - target: /etc/systemd/system/repmgr-guard.service
+    - makedirs: True
+
+# Before repmgrd: nobody shall fail over who is not guarded.
+repmgr-guard:
+  repmgr.guard_running:
+    - require:
+      - file: /etc/systemd/system/multi-user.target.wants/repmgr-guard.service
+
 /etc/systemd/system/repmgrd.service:
   file.managed:
     - contents: {{ node.unit_text | tojson }}
@@ -18,6 +29,7 @@
 repmgrd:
   repmgr.repmgrd_running:
     - require:
+      - repmgr: repmgr-guard
       - file: /etc/systemd/system/repmgrd.service
       - file: /etc/systemd/system/multi-user.target.wants/repmgrd.service
 {%- endif %}

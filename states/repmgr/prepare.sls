@@ -37,6 +37,11 @@ packages of {{ node.node }}:
     - require:
       - pkg: packages of {{ node.node }}
 
+{{ node.guard_directory }}:
+  repmgr.guard_installed:
+    - require:
+      - repmgr: {{ node.passfile }}
+
 # repmgr stops and starts the server on its own during a failover or a rejoin.
 /etc/sudoers.d/repmgr:
   file.managed:

@@ -36,6 +36,14 @@ cluster of {{ node.node }}:
     - require:
       - repmgr_pg: cluster of {{ node.node }}
 
+# From now on whatever starts the server passes the start check.
+{{ node.pg_ctl_file }}:
+  file.managed:
+    - contents: {{ node.pg_ctl_text | tojson }}
+    - mode: '0644'
+    - require:
+      - repmgr_pg: cluster of {{ node.node }}
+
 {{ node.hba_file }}:
   repmgr_pg.hba_present:
     - require:
@@ -46,6 +54,8 @@ cluster of {{ node.node }}:
     - watch:
       - file: {{ node.settings_file }}
       - repmgr_pg: {{ node.hba_file }}
+    - require:
+      - file: {{ node.pg_ctl_file }}
 
 {%- if plan.role != 'standby' %}
 

@@ -1,5 +1,6 @@
 """Mistakes in settings of repmgr."""
 
+from tests.malformed.base import many
 from tests.malformed.base import one
 
 REPMGR = [
@@ -84,10 +85,10 @@ REPMGR = [
         "at least node_rejoin_timeout, which is 61",
         "repmgr.settings.standby_reconnect_timeout",
     ),
-    one(
+    many(
         "consensus never reached",
-        "settings:primary_visibility_consensus",
-        True,
+        {"settings:primary_visibility_consensus": True, "settings:reconnect_attempts": 3},
+        "repmgr.settings.primary_visibility_consensus",
         "no fail-over happens",
     ),
     one("barman_host alone", "settings:barman_host", "backup", "write both"),

@@ -73,8 +73,8 @@ def parameter_row(name):
     elif parameter.kind == "enum":
         kind = ", ".join(f"`{choice}`" for choice in parameter.choices)
     default = _shown(parameter.default)
-    if name in repmgr_parameters.DEFAULTS:
-        own = _shown(repmgr_parameters.DEFAULTS[name])
+    if name in repmgr_parameters.DEFAULTS or isinstance(WRITTEN.get(name), int):
+        own = _shown(WRITTEN[name])
         default = f"**{own}**" + ("" if own == default else f" (repmgr: {default})")
     elif name in WRITTEN:
         default = "**a command of this extension**"

@@ -11,6 +11,7 @@ All values come from the pillar key ``repmgr``, so no secret passes through an S
 import time
 
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import metadata
 from saltext_repmgr.utils import plan as planning
@@ -406,6 +407,51 @@ def _register_witness(look):
 
 
 @reported
+def guard_installed(name):
+    """
+    Have the guard's programs, configuration and unit on this node.
+
+    name
+        Directory of its programs.
+
+    .. code-block:: yaml
+
+        /usr/local/lib/repmgr-guard:
+          repmgr.guard_installed: []
+    """
+    spec, node, layout = wanted.subject(__pillar__, __opts__["id"])
+    files = guard_files.files(spec, node, layout)
+    missing = [path for path, (text, mode) in files.items() if not host.holds(path, text, mode)]
+    changes = {path: {"old": None, "new": "written"} for path in missing}
+    if not missing or __opts__["test"]:
+        return _result(name, "would be written" if missing else "all is in place", changes)
+    act.install_guard(layout, {path: files[path] for path in missing})
+    return _result(name, f"{len(missing)} files written", changes)
+
+
+@reported
+def guard_running(name):
+    """
+    Have the guard running, with its present files.
+
+    name
+        Name of the unit.
+
+    .. code-block:: yaml
+
+        repmgr-guard:
+          repmgr.guard_running: []
+    """
+    look = _look()
+    found = look.seen.guard
+    files = {
+        path: text
+        for path, (text, _) in guard_files.files(look.spec, look.node, look.layout).items()
+    }
+    return _daemon_running(name, look, found, files, lambda: look.again().seen.guard)
+
+
+@reported
 def repmgrd_running(name):
     """
     Have the failover daemon running, with its present files, and known to its server.
@@ -422,40 +468,40 @@ def repmgrd_running(name):
           repmgr.repmgrd_running: []
     """
     look = _look()
-    daemon = look.seen.repmgrd
+    found = look.seen.repmgrd
     if look.seen.server is None and not look.test:
         raise CommandFailed("the server of this node does not run, so there is nothing to watch")
-    note = "; it is PAUSED, no failover will happen" if daemon.paused else ""
-    stale = _changed_since_start(look, name)
-    if daemon.attached and not stale:
-        return _result(name, f"running as {daemon.pid}{note}")
-    found = f"runs as {daemon.pid}, unknown to the server" if daemon.pid else "not running"
+    files = wanted.daemon_files(look.spec, look.node, look.layout, name)
+    note = "; it is PAUSED, no failover will happen" if found.paused else ""
+    return _daemon_running(name, look, found, files, lambda: look.again().seen.repmgrd, note)
+
+
+def _daemon_running(name, look, found, files, observed, note=""):
+    """Have a daemon running that is younger than its files, and that is seen to work."""
+    stale = _newer(files, found.started, look.test)
+    if found.attached and not stale:
+        return _result(name, f"running as {found.pid}{note}")
+    old = f"runs as {found.pid}, but does not do its work" if found.pid else "not running"
     changes = {
         name: {
-            "old": f"older than {stale}" if daemon.attached else found,
-            "new": "running, known to the server",
+            "old": f"older than {stale}" if found.attached else old,
+            "new": "running",
         }
     }
     if look.test:
         return _result(name, "would be (re)started", changes)
     act.restart_daemon(name)
-    return _await_repmgrd(name, look, changes)
-
-
-def _changed_since_start(look, unit):
-    """Return the files that are newer than the running daemon, or, in a dry run, will be."""
-    files = wanted.daemon_files(look.spec, look.node, look.layout, unit)
-    if look.test:
-        return ", ".join(path for path, text in files.items() if not host.holds(path, text))
-    started = look.seen.repmgrd.started
-    return ", ".join(path for path in files if host.changed_since(path, started))
-
-
-def _await_repmgrd(name, look, changes):
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if look.again().seen.repmgrd.attached:
+        if observed().attached:
             return _result(name, "(re)started", changes)
         time.sleep(0.1)
     comment = f"it does not stay up; look at 'journalctl -u {name}' on this host"
     return _result(name, comment, changes, result=False)
+
+
+def _newer(files, started, test):
+    """Return the files that are newer than a running daemon, or, in a dry run, will be."""
+    if test:
+        return ", ".join(path for path, text in files.items() if not host.holds(path, text))
+    return ", ".join(path for path in files if host.changed_since(path, started))

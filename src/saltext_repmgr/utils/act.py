@@ -275,6 +275,21 @@ def stop(layout):
         raise CommandFailed(f"the server on {layout.data_directory} does not stop")
 
 
+def install_guard(layout, files):
+    """Write files, ``{path: (text, mode)}``, each at once, and make the guard's directory."""
+    state = Path(layout.guard_state)
+    state.mkdir(exist_ok=True)
+    account = pwd.getpwnam(layout.os_user)
+    os.chown(state, account.pw_uid, account.pw_gid)
+    for name, (text, mode) in files.items():
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(f".{path.name}.new")
+        new.write_text(text, encoding="utf-8")
+        new.chmod(int(mode, 8))
+        new.replace(path)
+
+
 def restart_daemon(unit):
     """Have systemd read its units again, and (re)start one."""
     host.change(["systemctl", "daemon-reload"])

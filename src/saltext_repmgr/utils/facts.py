@@ -135,6 +135,20 @@ class Repmgrd:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """The guard of this node, by what it wrote last (docs/design-failover.md)."""
+
+    unit: str = "unknown"  # systemd's ActiveState
+    pid: int | None = None  # of the unit
+    started: float = 0  # of the process, in seconds since the epoch
+    attached: bool = False  # what it wrote is of the process that runs
+    state: str = ""  # idle, guarding, frozen, killed or down
+    reason: str = ""
+    since: float = 0  # when it came into that state, in seconds since the epoch
+    paused_until: float | None = None  # when repmgrd's pause ends
+
+
+@dataclass(frozen=True)
 class Member:
     """Another member, as this node reaches it."""
 
@@ -158,6 +172,7 @@ class Observation:
     server: Server | None = None
     server_error: str = ""
     repmgrd: Repmgrd = Repmgrd()
+    guard: Guard = Guard()
     members: Mapping[str, Member] = dataclasses.field(default_factory=dict)
 
     @property

@@ -1,5 +1,6 @@
 """The host: its files, processes, units and programs."""
 
+import json
 import os
 import subprocess
 import time
@@ -156,10 +157,19 @@ def release():
     return fields.get("ID", ""), fields.get("VERSION_ID", "")
 
 
-def holds(path, text):
-    """Return whether a file has exactly this text."""
+def read_json(path):
+    """Return what a JSON file holds, or None where there is none that can be read."""
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip() == text.rstrip()
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def holds(path, text, mode=None):
+    """Return whether a file has exactly this text, and this mode (octal digits, str)."""
+    try:
+        same = Path(path).read_text(encoding="utf-8").rstrip() == text.rstrip()
+        return same and (mode is None or Path(path).stat().st_mode & 0o7777 == int(mode, 8))
     except OSError:
         return False
 

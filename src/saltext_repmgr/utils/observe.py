@@ -8,10 +8,12 @@ from pathlib import Path
 
 from saltext_repmgr.utils import contents
 from saltext_repmgr.utils import db
+from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import server
 from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.facts import Guard
 from saltext_repmgr.utils.facts import Member
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.facts import Reach
@@ -58,7 +60,7 @@ def observe(spec, node, layout):
     installed = Path(layout.bindir, "postgres").exists()
     data = host.data_directory(layout, installed)
     running = host.postmaster_pid(layout.data_directory) is not None
-    units = host.units(layout.clone_unit, REPMGRD_UNIT)
+    units = host.units(layout.clone_unit, REPMGRD_UNIT, guard_files.UNIT)
     daemon = units[REPMGRD_UNIT]
     repmgrd = Repmgrd(unit=daemon.state, pid=daemon.pid, started=daemon.started)
     own, error = None, ""
@@ -76,6 +78,7 @@ def observe(spec, node, layout):
         server=own,
         server_error=error,
         repmgrd=repmgrd,
+        guard=_guard(layout, units[guard_files.UNIT]),
         members=_members(spec, [n for n in spec.data_nodes if n.name != node.name]),
     )
 
@@ -132,6 +135,20 @@ def _daemon(connection, repmgrd):
     )
     attached = bool(found["running"]) and repmgrd.pid is not None and found["pid"] == repmgrd.pid
     return dataclasses.replace(repmgrd, attached=attached, paused=found["paused"])
+
+
+def _guard(layout, unit):
+    said = host.read_json(f"{layout.guard_state}/state.json") or {}
+    return Guard(
+        unit=unit.state,
+        pid=unit.pid,
+        started=unit.started,
+        attached=unit.pid is not None and said.get("pid") == unit.pid,
+        state=said.get("state", ""),
+        reason=said.get("reason", ""),
+        since=said.get("since", 0),
+        paused_until=host.read_json(f"{layout.guard_state}/paused-until"),
+    )
 
 
 def ask_member(spec, node):

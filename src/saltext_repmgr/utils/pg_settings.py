@@ -28,13 +28,13 @@ def server_settings(spec, node, layout):
     """Every setting to write on a node: what repmgr needs, then what the pillar says.
 
     spec, node, layout
-        As in :mod:`saltext_repmgr.utils.spec`. All members get the same settings, as
-        each may become the primary, and a standby refuses to run with lower limits
-        than those of its primary.
+        As in :mod:`saltext_repmgr.utils.spec`. All members get the same settings but for
+        the names of their synchronous standbys, as each may become the primary, and a
+        standby refuses to run with lower limits than those of its primary.
 
     Returns a mapping of setting to bool, int, float, str or a tuple of str.
     """
-    del node, layout
+    del layout
     capacity = default_capacity(len(spec.members))
     settings = {
         "listen_addresses": "*",
@@ -44,6 +44,7 @@ def server_settings(spec, node, layout):
         "max_replication_slots": capacity,
         "wal_log_hints": True,
         "password_encryption": "scram-sha-256",
+        **_synchronous(spec, node),
         **spec.postgres.settings,
         "port": spec.postgres.port,
     }
@@ -53,6 +54,23 @@ def server_settings(spec, node, layout):
         libraries.append(LIBRARY)
     settings["shared_preload_libraries"] = ",".join(libraries)
     return settings
+
+
+def _synchronous(spec, node):
+    """Who has to confirm a commit of this node, should it be the primary."""
+    if not spec.synchronous:
+        return {}
+    others = [n.name for n in spec.data_nodes if n.name != node.name]
+    number = 1
+    if isinstance(spec.synchronous, int):
+        number = spec.synchronous
+    else:
+        # A node that is promoted out of the list has the rest of it, or everybody.
+        others = [n for n in spec.synchronous if n != node.name] or others
+    if not others:
+        return {}
+    names = ", ".join(f'"{name}"' for name in others)
+    return {"synchronous_standby_names": f"ANY {min(number, len(others))} ({names})"}
 
 
 def format_value(value):

@@ -18,12 +18,17 @@ KEYS = (
     "nodes",
     "password",
     "ssh",
+    "fence",
+    "rejoin",
+    "synchronous",
     "force",
     "manage_hosts",
     "postgres",
     "settings",
     "pgbouncer",
 )
+REJOIN = ("auto", "ask", "never")
+_REJOIN_SYNONYMS = {"automatic": "auto", "manual": "never", "off": "never", "on": "auto"}
 _SYNONYMS = {
     "name": "cluster",
     "cluster_name": "cluster",
@@ -77,6 +82,13 @@ def read(pillar):
             problems, f"{ROOT}.settings", pillar.get("settings", MISSING)
         ),
         force=checks.boolean(problems, f"{ROOT}.force", pillar.get("force", MISSING), False),
+        fence=checks.boolean(problems, f"{ROOT}.fence", pillar.get("fence", MISSING), True),
+        rejoin=checks.choice(
+            problems, f"{ROOT}.rejoin", pillar.get("rejoin", "ask"), REJOIN, _REJOIN_SYNONYMS
+        ),
+        synchronous=pillar_nodes.synchronous(
+            problems, f"{ROOT}.synchronous", pillar.get("synchronous", 0), nodes
+        ),
         manage_hosts=manage_hosts,
         ssh=pillar_secrets.ssh(problems, f"{ROOT}.ssh", pillar.get("ssh", MISSING)),
     )

@@ -206,6 +206,23 @@ def _inside(problems, key, nodes, subnets):
             )
 
 
+def synchronous(problems, key, value, nodes):
+    """How many standbys, or which of them, confirm a commit: a number or a tuple of names."""
+    data = [n.name for n in nodes.values() if not n.absent and n.role is not Role.WITNESS]
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, (list, tuple)):
+        return checks.integer(problems, key, value, 0, max(len(data) - 1, 0)) or 0
+    for name in value:
+        if name not in data:
+            meant = checks.likely(name, data)
+            hint = f"did you mean {meant!r}?" if meant else f"write one of {', '.join(data)}"
+            problems.add(
+                key, f"{checks.show(name)} is no node of repmgr.nodes that carries data; {hint}"
+            )
+    return tuple(value)
+
+
 def _upstreams(problems, key, nodes, entries):
     chained = {}
     for node in nodes.values():

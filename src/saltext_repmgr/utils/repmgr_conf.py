@@ -8,6 +8,9 @@ from saltext_repmgr.utils.spec import ROLE_NAME
 
 HEADER = "# Managed by Salt (saltext-repmgr); change the pillar 'repmgr' instead.\n"
 CONNECT_TIMEOUT = 2
+# Milliseconds. A host that is gone then costs the one second after which a first packet would
+# be repeated, and not the two that are libpq's least.
+TCP_USER_TIMEOUT = 1000
 
 
 def conninfo(spec, node, layout, **overrides):
@@ -28,6 +31,7 @@ def conninfo(spec, node, layout, **overrides):
         "user": ROLE_NAME,
         "dbname": DATABASE_NAME,
         "connect_timeout": CONNECT_TIMEOUT,
+        "tcp_user_timeout": TCP_USER_TIMEOUT,
         "passfile": layout.passfile,
         **overrides,
     }
@@ -56,6 +60,7 @@ def node_settings(spec, node, layout):
         "location": node.location,
         "priority": 0 if node.is_witness else node.priority,
         "promote_command": f"{repmgr} standby promote",
+        "reconnect_attempts": _attempts(spec),
         "follow_command": f"{repmgr} standby follow --upstream-node-id=%n",
         "service_start_command": f"{systemctl} start {layout.service}",
         "service_stop_command": f"{systemctl} stop {layout.service}",
@@ -64,7 +69,18 @@ def node_settings(spec, node, layout):
             f"/usr/bin/pg_ctlcluster {layout.version} {layout.cluster} reload"
         ),
     }
+    if spec.fence:
+        own["failover_validation_command"] = f"{layout.guard_directory}/vote"
     return {**DEFAULTS, **own, **spec.settings}
+
+
+def _attempts(spec):
+    """How often repmgrd asks again before it begins an election."""
+    if spec.settings.get("primary_visibility_consensus"):
+        # The others have to miss the primary by then; pillar's check knows the formula.
+        return 4
+    # The vote asks again itself, and better.
+    return 1 if spec.fence else 3
 
 
 def render(settings):

@@ -194,8 +194,9 @@ DEFAULTS = {
     "use_replication_slots": True,
     "failover": "automatic",
     "monitor_interval_secs": 1,
-    "reconnect_attempts": 3,
     "reconnect_interval": 1,
+    "election_rerun_interval": 1,
+    "primary_notification_timeout": 15,
 }
 
 

@@ -60,6 +60,9 @@ class ClusterSpec:
     postgres: PostgresSpec = PostgresSpec()
     settings: Mapping[str, object] = field(default_factory=dict)
     force: bool = False
+    fence: bool = True
+    rejoin: str = "ask"
+    synchronous: int | tuple[str, ...] = 0
     manage_hosts: bool = False
     ssh: Mapping[str, str] | None = field(default=None, repr=False)
 
@@ -101,6 +104,9 @@ class Layout:
     socket_directory = "/var/run/postgresql"
     repmgr_conf = "/etc/repmgr.conf"
     passfile = "/etc/repmgr/pgpass"
+    guard_conf = "/etc/repmgr/guard.json"
+    guard_directory = "/usr/local/lib/repmgr-guard"
+    guard_state = "/var/lib/repmgr-guard"
 
     @property
     def bindir(self):

@@ -1,5 +1,6 @@
 """From pillar to one node: the specification, the paths and the files that follow from it."""
 
+from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import hba
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import pg_settings
@@ -103,7 +104,9 @@ def run_of(values, test):
 
 def packages(layout):
     """Return the names of the Debian packages a node needs."""
-    return [f"postgresql-{layout.version}", f"postgresql-{layout.version}-repmgr", "sudo"]
+    repmgr = f"postgresql-{layout.version}-repmgr"
+    # The guard runs on the system's own Python, so that Salt may come and go.
+    return [f"postgresql-{layout.version}", repmgr, "sudo", "python3", "python3-psycopg2"]
 
 
 def hba_block(spec):
@@ -192,5 +195,8 @@ def describe(spec, node, layout):
         "hba_file": f"{layout.config_directory}/pg_hba.conf",
         "sudoers_text": sudoers(layout),
         "unit_text": repmgrd_unit(spec, layout),
+        "guard_directory": layout.guard_directory,
+        "pg_ctl_file": f"{layout.config_directory}/pg_ctl.conf",
+        "pg_ctl_text": guard_files.pg_ctl(spec, node, layout),
         "ssh": ssh_files(spec),
     }

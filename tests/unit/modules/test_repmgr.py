@@ -292,6 +292,7 @@ def test_a_node_of_the_pillar_can_be_named(host):
     repmgr.standby_clone(upstream="rec1")
     assert host.arguments[2] == (
         "--dbname=host=192.168.1.10 port=5432 user=repmgr dbname=repmgr connect_timeout=2"
+        " tcp_user_timeout=1000"
         " passfile=/etc/repmgr/pgpass"
     )
 

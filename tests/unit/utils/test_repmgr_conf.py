@@ -25,7 +25,7 @@ def test_settings_of_a_standby():
         "node_name": "node3",
         "conninfo": (
             "host=192.168.1.30 port=5432 user=repmgr dbname=repmgr connect_timeout=2"
-            " passfile=/etc/repmgr/pgpass"
+            " tcp_user_timeout=1000 passfile=/etc/repmgr/pgpass"
         ),
         "data_directory": "/var/lib/postgresql/15/main",
         "pg_bindir": "/usr/lib/postgresql/15/bin",
@@ -46,10 +46,24 @@ def test_settings_of_a_standby():
         "service_restart_command": "sudo -n /usr/bin/systemctl restart postgresql@15-main",
         "service_reload_command": "/usr/bin/pg_ctlcluster 15 main reload",
         "monitor_interval_secs": 1,
-        "reconnect_attempts": 3,
+        "reconnect_attempts": 1,
         "reconnect_interval": 1,
+        "election_rerun_interval": 1,
+        "primary_notification_timeout": 15,
+        "failover_validation_command": "/usr/local/lib/repmgr-guard/vote",
         "log_level": "INFO",
     }
+
+
+def test_without_the_guard_repmgrd_asks_more_than_once():
+    settings = settings_of(value=changed({"fence": False}))
+    assert settings["reconnect_attempts"] == 3
+    assert "failover_validation_command" not in settings
+
+
+def test_a_consensus_of_repmgrd_s_own_needs_its_own_attempts():
+    settings = settings_of(value=changed({"settings:primary_visibility_consensus": True}))
+    assert settings["reconnect_attempts"] == 4
 
 
 def test_a_witness_has_priority_zero():
@@ -136,7 +150,7 @@ def test_conninfo_takes_other_values_and_leaves_out_none():
     )
     assert text == (
         "host=192.168.1.10 port=5432 user=repmgr dbname=postgres connect_timeout=2"
-        r" application_name='it\'s me' options=''"
+        r" tcp_user_timeout=1000 application_name='it\'s me' options=''"
     )
 
 

@@ -1,0 +1,107 @@
+"""What the guard is told (by Salt) and what it remembers itself."""
+
+import json
+import os
+import socket
+import tempfile
+from dataclasses import dataclass
+from typing import Tuple
+
+CONFIG = "/etc/repmgr/guard.json"
+STATE_DIRECTORY = "/var/lib/repmgr-guard"
+MEMBERS = f"{STATE_DIRECTORY}/members.json"
+STATE = f"{STATE_DIRECTORY}/state.json"
+# The guard shall try to start the server again: it stopped it, or it could not be judged yet.
+RETRY = f"{STATE_DIRECTORY}/start-again"
+# A person's word for one start, in spite of all doubt.
+ANYWAY = f"{STATE_DIRECTORY}/start-anyway"
+# When the pause of repmgrd ends, in seconds since the epoch.
+PAUSED_UNTIL = f"{STATE_DIRECTORY}/paused-until"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A member as it is recorded."""
+
+    node_id: int
+    name: str
+    type: str
+    upstream: int
+    active: bool
+    conninfo: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """The host and its node."""
+
+    node_id: int
+    name: str
+    host: str
+    port: int
+    socket_directory: str
+    data_directory: str
+    service: str
+    witness: bool
+    fence: bool
+    peers: Tuple[Peer, ...]
+
+    @property
+    def own_conninfo(self):
+        """How the server of this host is reached, without a password, over its socket."""
+        return f"host={self.socket_directory} port={self.port} user=postgres dbname=repmgr"
+
+
+def load(path=CONFIG):
+    """Return the :class:`Config` that Salt wrote."""
+    with open(path, encoding="utf-8") as handle:
+        found = json.load(handle)
+    peers = tuple(Peer(**peer) for peer in found.pop("peers"))
+    return Config(peers=peers, **found)
+
+
+def remembered(path=MEMBERS):
+    """Return the :class:`Peer` tuple as the primary last knew it, or None."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return tuple(Peer(**peer) for peer in json.load(handle))
+    except FileNotFoundError:
+        return None
+
+
+def remember(peers, path=MEMBERS):
+    """Keep the members for the next start."""
+    write(path, [vars(peer) for peer in peers])
+
+
+def write(path, content):
+    """Write JSON so that a crash leaves the old file or the new one."""
+    directory = os.path.dirname(path)
+    handle, name = tempfile.mkstemp(dir=directory)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.chmod(name, 0o644)
+    os.replace(name, path)
+
+
+def electors(peers, primary):
+    """Return those of the peers whose word counts when ``primary`` is to be replaced."""
+    return [p for p in peers if p.node_id != primary and p.active and p.upstream == primary]
+
+
+def words(conninfo):
+    """Return a connection string as a dictionary; psycopg2 has the parser of libpq."""
+    from psycopg2.extensions import parse_dsn
+
+    return parse_dsn(conninfo)
+
+
+def address(conninfo):
+    """Return the IP address in or behind the ``host`` of a connection string, or None."""
+    host = words(conninfo).get("host")
+    try:
+        return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0] if host else None
+    except OSError:
+        return None

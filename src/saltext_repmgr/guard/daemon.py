@@ -1,0 +1,236 @@
+"""The guard itself: ``repmgr-guard.service``, on every node."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+import psycopg2
+
+from . import config
+from . import processes
+from . import rules
+from .probe import Probe
+from .probe import Resolver
+from .probe import step_all
+from .probe import wait
+
+_TICK = 0.05
+_START_PAUSE = 5
+_HOUSEKEEPING = 5
+_SET_ACTIVE = "UPDATE repmgr.nodes SET active = %s WHERE node_id = ANY (%s) AND type <> 'primary'"
+
+
+def log(text):
+    """Say something to the journal."""
+    print(text, flush=True)
+
+
+class Guard:
+    """Everything the daemon knows between two looks."""
+
+    def __init__(self, told):
+        self.told = told
+        own = config.Peer(told.node_id, told.name, "", -1, True, told.own_conninfo)
+        self.local = Probe(own, rules.STEP_SECONDS, nodes=True, own=True)
+        self.probes = {}
+        self.peers = config.remembered() or told.peers
+        self.frozen_at = None
+        self.frozen_pid = None
+        self.state = None
+        self.next_start = 0.0
+        self.next_housekeeping = 0.0
+        self.housekeeper = None
+        self._watch(self.peers)
+
+    # -- looks --------------------------------------------------------------------------
+
+    def _watch(self, peers):
+        """Keep one probe for each other member."""
+        wanted = {p.node_id: p for p in peers if p.node_id != self.told.node_id}
+        for node_id, probe in list(self.probes.items()):
+            peer = wanted.get(node_id)
+            if peer is None or peer.conninfo != probe.peer.conninfo:
+                probe.close()
+                del self.probes[node_id]
+            else:
+                probe.peer = peer
+        for node_id, peer in wanted.items():
+            if node_id not in self.probes:
+                self.probes[node_id] = Probe(peer, rules.STEP_SECONDS)
+
+    def _learn(self):
+        """Take over the members that this server's metadata name."""
+        found = self.local.nodes
+        if not found or found == self.peers:
+            return
+        self.peers = found
+        config.remember(found)
+        self._watch(found)
+
+    def electors(self, now, active_only=True):
+        """Return the other electors, this node being the primary."""
+        ids = [
+            p.node_id
+            for p in self.peers
+            if p.upstream == self.told.node_id and (p.active or not active_only)
+        ]
+        return [self.probes[i].member(now) for i in ids if i in self.probes]
+
+    # -- acts ---------------------------------------------------------------------------
+
+    def tick(self):
+        """One look and what follows from it."""
+        probes = [self.local, *self.probes.values()]
+        now = step_all(probes)
+        pid = processes.postmaster(self.told.data_directory)
+        if self.frozen_at is not None and pid != self.frozen_pid:
+            self.frozen_at = None
+        if pid is None:
+            self._down(now)
+        elif self.told.fence and not self.told.witness and self._is_primary(pid):
+            self._judge(now, pid)
+        else:
+            self.say("idle")
+        if pid is not None and self.frozen_at is None:
+            if os.path.exists(config.RETRY):
+                os.unlink(config.RETRY)
+            self._learn()
+            if now >= self.next_housekeeping:
+                self.next_housekeeping = now + _HOUSEKEEPING
+                self._keep_house(now)
+        wait(probes, _TICK)
+
+    def _is_primary(self, pid):
+        if self.frozen_at is not None:
+            return True
+        if processes.is_frozen(pid) and _last_state() == "frozen":
+            # A guard before this one froze it.
+            self.frozen_at, self.frozen_pid = time.monotonic(), pid
+            return True
+        answer = self.local.answer
+        return answer is not None and not answer.in_recovery
+
+    def _judge(self, now, pid):
+        frozen = None if self.frozen_at is None else now - self.frozen_at
+        verdict = rules.guard(self.told.node_id, self.electors(now), frozen)
+        if verdict.do is rules.Do.FREEZE:
+            processes.freeze(pid)
+            self.frozen_at, self.frozen_pid = now, pid
+            self.say("frozen", verdict.reason)
+        elif verdict.do is rules.Do.THAW:
+            processes.thaw(pid)
+            self.frozen_at = None
+            self.say("guarding", verdict.reason)
+        elif verdict.do is rules.Do.KILL:
+            # The mark comes first: a guard that dies in between must not leave it down for ever.
+            touch(config.RETRY)
+            processes.kill(pid)
+            self.frozen_at = None
+            self.local.answer = None
+            self.say("killed", verdict.reason)
+        elif frozen is None:
+            self.say("guarding")
+
+    def _down(self, now):
+        self.local.answer = None
+        if not os.path.exists(config.RETRY):
+            if self.state != "killed":
+                self.say("down")
+            return
+        if now >= self.next_start:
+            self.next_start = now + _START_PAUSE
+            processes.start(self.told.service)
+
+    def say(self, state, reason=""):
+        """Keep the state where others can read it, and log what changes."""
+        if state == self.state:
+            return
+        if state != "idle" or self.state is not None:
+            log(f"{state}: {reason}" if reason else state)
+        self.state = state
+        config.write(
+            config.STATE,
+            {"state": state, "reason": reason, "since": time.time(), "pid": os.getpid()},
+        )
+
+    # -- housekeeping -------------------------------------------------------------------
+
+    def _keep_house(self, now):
+        if self.housekeeper is not None and self.housekeeper.is_alive():
+            return
+        gone, back = set(), set()
+        answer = self.local.answer
+        if answer is not None and not answer.in_recovery and not self.told.witness:
+            active = [p.node_id for p in self.peers if p.active]
+            gone, back = rules.activity(self.electors(now, active_only=False), active)
+        unpause = _pause_is_over()
+        if gone or back or unpause:
+            self.housekeeper = threading.Thread(
+                target=_tidy, args=(self.told.own_conninfo, gone, back, unpause), daemon=True
+            )
+            self.housekeeper.start()
+
+
+def _last_state():
+    """Return the state that the last guard left."""
+    try:
+        with open(config.STATE, encoding="utf-8") as handle:
+            return json.load(handle)["state"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def touch(path):
+    """Make an empty file."""
+    with open(path, "a", encoding="utf-8"):
+        pass
+
+
+def _pause_is_over():
+    try:
+        with open(config.PAUSED_UNTIL, encoding="utf-8") as handle:
+            return time.time() >= float(handle.read())
+    except (OSError, ValueError):
+        return False
+
+
+def _tidy(conninfo, gone, back, unpause):
+    """Correct the metadata and end a pause; a thread of its own, as a server may be slow."""
+    try:
+        connection = psycopg2.connect(
+            conninfo,
+            connect_timeout=2,
+            options="-c statement_timeout=5s -c synchronous_commit=local",
+        )
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for ids, active in ((gone, False), (back, True)):
+                if ids:
+                    cursor.execute(_SET_ACTIVE, (active, sorted(ids)))
+                    word = "active again" if active else "inactive: silent for too long"
+                    log(f"node {', '.join(map(str, sorted(ids)))} is {word}")
+            if unpause:
+                cursor.execute("SELECT repmgr.repmgrd_pause(false)")
+                os.unlink(config.PAUSED_UNTIL)
+                log("the pause of repmgrd is over")
+        connection.close()
+    except (psycopg2.Error, OSError) as err:
+        log(f"could not do its housekeeping, and tries again: {err}")
+
+
+def main():
+    """Run until told to stop. A server that is frozen is left to the next guard."""
+    guard = Guard(config.load())
+    Resolver(guard.probes.values).start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(0))
+    log(f"guarding {guard.told.data_directory}")
+    while True:
+        guard.tick()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Questions to the other members, all at once and without ever waiting for one of them.
+
+Everything is done in one thread with non-blocking connections: a host that is frozen takes
+part in TCP and answers nothing, and a question to it must not hold up those to the others.
+"""
+
+import select
+import threading
+import time
+
+import psycopg2
+from psycopg2 import extensions
+
+from . import config
+from . import rules
+
+# A question or a connection attempt that takes longer is given up and made anew.
+_PATIENCE = 1.0
+_PAUSE = 0.1
+_RESOLVE_SECONDS = 30
+
+_QUERY = """
+SELECT r.in_recovery,
+       CASE WHEN r.in_recovery
+            THEN coalesce((SELECT received_tli FROM pg_stat_wal_receiver), c.timeline_id)
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
+       END AS timeline,
+       s.system_identifier::text AS system,
+       repmgr.get_upstream_last_seen() AS last_seen,
+       coalesce(repmgr.get_upstream_node_id(), -1) AS upstream,
+       coalesce(repmgr.repmgrd_is_running() AND NOT repmgr.repmgrd_is_paused(), false) AS repmgrd,
+       EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS streaming,
+       (SELECT min(node_id) FROM repmgr.nodes WHERE type = 'primary' AND active) AS primary_id,
+       EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'repmgr-guard-vote') AS voting
+  FROM (SELECT pg_is_in_recovery() AS in_recovery) r,
+       pg_control_checkpoint() c, pg_control_system() s
+"""
+_NODES = """
+SELECT node_id, node_name AS name, type, coalesce(upstream_node_id, -1) AS upstream, active,
+       conninfo
+  FROM repmgr.nodes ORDER BY node_id
+"""
+
+
+class Probe:
+    """One member, asked again and again.
+
+    peer
+        A :class:`~.config.Peer`.
+    interval
+        Seconds between two questions.
+    nodes
+        Whether it is also asked for its metadata (every tenth time).
+    """
+
+    def __init__(self, peer, interval, nodes=False, own=False):
+        self.peer = peer
+        self.interval = interval
+        self.own = own
+        self.began = time.monotonic()
+        self.answer = None
+        self.answered_question = None
+        self.nodes = None
+        self.address = None if own else config.address(peer.conninfo)
+        self._ask_nodes = nodes
+        self._count = 0
+        self._connection = None
+        self._phase = ""
+        self._deadline = 0.0
+        self._next = 0.0
+        self._sent = 0.0
+        self._cursor = None
+        self._query = ""
+        self._refused_since = None
+
+    def member(self, now):
+        """Return the :class:`~.rules.Member` as it is known at a moment."""
+        since = self._refused_since
+        return rules.Member(
+            node_id=self.peer.node_id,
+            name=self.peer.name,
+            witness=self.peer.type == "witness",
+            watched=now - self.began,
+            age=None if self.answered_question is None else now - self.answered_question,
+            refused=None if since is None else now - since,
+            answer=self.answer,
+        )
+
+    def fileno(self):
+        """The socket to wait for, or None."""
+        if self._connection is None or self._connection.closed:
+            return None
+        try:
+            return self._connection.fileno()
+        except psycopg2.Error:
+            return None
+
+    def step(self, now):
+        """Go on as far as is possible without waiting."""
+        try:
+            self._step(now)
+        except psycopg2.Error as err:
+            self._fail(now, str(err))
+
+    def _step(self, now):
+        if self._connection is None:
+            if now >= self._next:
+                self._connect(now)
+            return
+        if self._phase == "idle":
+            if now >= self._next:
+                self._ask(now)
+            return
+        if _ready(self._connection) and self._connection.poll() == extensions.POLL_OK:
+            self._done(now)
+        elif now > self._deadline:
+            self._fail(now, "no answer in time")
+
+    def _connect(self, now):
+        extra = {"hostaddr": self.address} if self.address else {}
+        self._phase, self._deadline = "connecting", now + _PATIENCE
+        self._connection = psycopg2.connect(
+            self.peer.conninfo, async_=1, application_name="repmgr-guard", **extra
+        )
+
+    def _ask(self, now):
+        self._count += 1
+        self._query = _NODES if self._ask_nodes and self._count % 10 == 2 else _QUERY
+        self._phase, self._deadline, self._sent = "asking", now + _PATIENCE, now
+        self._next = now + self.interval
+        self._cursor = self._connection.cursor()
+        self._cursor.execute(self._query)
+
+    def _done(self, now):
+        if self._phase == "asking":
+            names = [column.name for column in self._cursor.description]
+            rows = [dict(zip(names, row)) for row in self._cursor.fetchall()]
+            if self._query is _NODES:
+                self.nodes = tuple(config.Peer(**row) for row in rows)
+            else:
+                self.answer = rules.Answer(**rows[0])
+                self.answered_question = self._sent
+        else:
+            self._refused_since = None
+            self._next = now
+        self._phase = "idle"
+
+    def _fail(self, now, why):
+        if "refused" in why:
+            if self._refused_since is None:
+                self._refused_since = now
+        elif self._phase == "connecting":
+            # Also one that says it is starting or stopping: a server is there.
+            self._refused_since = None
+        self.close()
+        self._next = now + _PAUSE
+
+    def close(self):
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._phase = None, ""
+
+
+def _ready(connection):
+    # libpq takes a socket that is asked too early for a failed one.
+    fd = connection.fileno()
+    readable, writable, broken = select.select([fd], [fd], [fd], 0)
+    return bool(readable or writable or broken)
+
+
+def wait(probes, seconds):
+    """Sleep until one of the probes has something to read, but no longer than so many seconds."""
+    fds = [fd for fd in (p.fileno() for p in probes) if fd is not None]
+    if fds:
+        select.select(fds, [], [], seconds)
+    else:
+        time.sleep(seconds)
+
+
+def step_all(probes):
+    """One step of each probe, and return the moment."""
+    now = time.monotonic()
+    for probe in probes:
+        probe.step(now)
+    return now
+
+
+class Resolver(threading.Thread):
+    """Keeps the addresses of the probes' hosts, since a name server may keep one waiting."""
+
+    def __init__(self, probes_of):
+        super().__init__(daemon=True, name="resolver")
+        self._probes_of = probes_of
+
+    def run(self):
+        while True:
+            for probe in list(self._probes_of()):
+                if not probe.own:
+                    probe.address = config.address(probe.peer.conninfo) or probe.address
+            time.sleep(_RESOLVE_SECONDS)

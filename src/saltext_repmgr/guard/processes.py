@@ -1,0 +1,85 @@
+"""The processes of the server on this host: freeze, thaw and kill them.
+
+The signals come from the postgres user, whose processes they are.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+
+def postmaster(data_directory):
+    """Return the process id of the server on a data directory, or None."""
+    try:
+        text = Path(data_directory, "postmaster.pid").read_text(encoding="utf-8")
+        pid = int(text.split("\n")[0])
+        name = Path("/proc", str(pid), "comm").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return pid if name in ("postgres", "postmaster") else None
+
+
+def _stat(pid):
+    """Return ``(state, parent)`` of a process, or None where it is gone."""
+    try:
+        text = Path("/proc", str(pid), "stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    state, parent = text.rpartition(")")[2].split()[:2]
+    return state, int(parent)
+
+
+def _children(pid):
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            stat = _stat(entry)
+            if stat is not None and stat[1] == pid:
+                found.append(int(entry))
+    return found
+
+
+def _send(pids, number):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def is_frozen(pid):
+    """Whether a server's main process is stopped."""
+    stat = _stat(pid)
+    return stat is not None and stat[0] == "T"
+
+
+def freeze(pid):
+    """Stop all processes of a server in their tracks; the first one first, as it makes others."""
+    _send([pid], signal.SIGSTOP)
+    _send(_children(pid), signal.SIGSTOP)
+
+
+def thaw(pid):
+    """Let all processes of a server go on."""
+    _send([*_children(pid), pid], signal.SIGCONT)
+
+
+def kill(pid, patience=5):
+    """End all processes of a server, as a loss of power does; also stopped ones."""
+    _send([pid, *_children(pid)], signal.SIGKILL)
+    deadline = time.monotonic() + patience
+    while _stat(pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def start(service):
+    """Have systemd start the server; how that ends is seen by looking."""
+    subprocess.run(
+        ["sudo", "-n", "/usr/bin/systemctl", "--no-block", "start", service],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+        timeout=10,
+    )

@@ -1,0 +1,289 @@
+"""The decisions of the guard, the vote and the start check: facts in, verdict out. Pure.
+
+Times are durations in seconds. What they must be, and why, is in docs/design-failover.md.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Optional
+from typing import Sequence
+from typing import Tuple
+
+# An elector may vote when it has not seen the primary for so long.
+VOTE_SECONDS = 4
+# The guard looks this often; a server is frozen well within the rest.
+STEP_SECONDS = 0.25
+FREEZE_SECONDS = 0.2
+# What is not known of an elector yet, or no more, is held against it after this time.
+UNKNOWN_SECONDS = 2.0
+# Frozen for longer, a server is killed: its clients get an error and not a hang.
+FROZEN_SECONDS = 10
+# A connection refused for so long is a server that is down and not one that restarts.
+REFUSED_SECONDS = 0.6
+# An answer that is no older tells what is so now.
+FRESH_SECONDS = 1.0
+# Silent for so long, a member is no elector any more.
+GONE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a member says of itself."""
+
+    in_recovery: bool
+    timeline: int
+    system: str
+    last_seen: int = -1  # seconds since its repmgrd saw its upstream; -1: never
+    upstream: int = -1  # whom its repmgrd watches
+    repmgrd: bool = False  # runs, and is not paused
+    streaming: bool = False  # its WAL receiver has a connection
+    primary_id: Optional[int] = None  # whom its metadata call the primary
+    voting: bool = False  # it is about to be promoted
+
+
+@dataclass(frozen=True)
+class Member:
+    """Another member, as it is known here at a moment.
+
+    watched
+        How long it has been asked.
+    age
+        How long ago the question was sent that it answered last; None: it never did.
+    refused
+        How long its host has said that nothing listens; None: it does not say that.
+    """
+
+    node_id: int
+    name: str
+    witness: bool = False
+    watched: float = 0
+    age: Optional[float] = None
+    refused: Optional[float] = None
+    answer: Optional[Answer] = None
+
+    @property
+    def now(self):
+        """Its answer if that is recent enough to count, else None."""
+        return self.answer if self.age is not None and self.age <= FRESH_SECONDS else None
+
+    @property
+    def is_primary(self):
+        """Whether it acts as a primary now."""
+        return self.now is not None and not self.now.in_recovery and not self.witness
+
+
+def majority(electors):
+    """Return how many of so many electors are a majority."""
+    return electors // 2 + 1
+
+
+def may_vote(elector, primary, within):
+    """Whether an elector might give its vote against a primary within so many seconds."""
+    if elector.refused is not None:
+        return False
+    answer, age = elector.answer, elector.age
+    if answer is None:
+        return elector.watched > UNKNOWN_SECONDS
+    if not answer.repmgrd or answer.upstream != primary or answer.last_seen < 0:
+        return age > UNKNOWN_SECONDS
+    # It counts full seconds, so it may have been waiting for almost one more.
+    return VOTE_SECONDS - (answer.last_seen + 1) - age <= within
+
+
+class Do(str, enum.Enum):
+    """What the guard does with the server it guards."""
+
+    NOTHING = "nothing"
+    FREEZE = "freeze"
+    THAW = "thaw"
+    KILL = "kill"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to do, and why, in words."""
+
+    do: object
+    reason: str = ""
+
+
+def guard(me: int, electors: Sequence[Member], frozen: Optional[float]):
+    """Return the :class:`Verdict` on a server that acts as the primary.
+
+    me
+        Its node id.
+    electors
+        The others, see docs/design-failover.md.
+    frozen
+        How long it has been frozen; None: it runs.
+    """
+    number = len(electors) + 1
+    against = [e.name for e in electors if may_vote(e, me, STEP_SECONDS + FREEZE_SECONDS)]
+    lost = len(against) >= majority(number)
+    other = [e for e in electors if e.is_primary]
+    if frozen is None:
+        followers = [e for e in electors if e.now and _follows(e, other)]
+        if other and len(followers) >= majority(number):
+            names = ", ".join(e.name for e in followers)
+            return Verdict(Do.KILL, f"{other[0].name} is the primary now, with {names}")
+        if lost:
+            return Verdict(
+                Do.FREEZE,
+                f"{len(against)} of {number} electors ({', '.join(against)}) may take this node for"
+                " lost and promote another",
+            )
+        return Verdict(Do.NOTHING)
+    if other:
+        return Verdict(Do.KILL, f"{other[0].name} was promoted meanwhile")
+    if not lost:
+        return Verdict(Do.THAW, "the other electors see this node again")
+    if frozen >= FROZEN_SECONDS:
+        return Verdict(Do.KILL, f"{', '.join(against)} did not come back")
+    return Verdict(Do.NOTHING)
+
+
+def _follows(elector, primaries):
+    ids = {p.node_id for p in primaries}
+    return elector.node_id in ids or elector.now.upstream in ids or elector.now.primary_id in ids
+
+
+def activity(electors: Sequence[Member], active: Sequence[int]) -> Tuple[set, set]:
+    """Return ``(gone, back)``: ids of members whose record the primary has to change.
+
+    electors
+        All members whose upstream is this primary, also those that are inactive.
+    active
+        Ids of those that the metadata call active.
+    """
+    others = [e for e in electors if e.node_id in active]
+    seen = 1 + sum(e.now is not None for e in others)
+    back = {
+        e.node_id
+        for e in electors
+        if e.node_id not in active
+        and e.now is not None
+        and (e.witness or e.now.in_recovery and e.now.streaming)
+    }
+    if seen < majority(len(others) + 1):
+        return set(), back
+    gone = {e.node_id for e in others if (e.watched if e.age is None else e.age) >= GONE_SECONDS}
+    return gone, back
+
+
+class Vote(str, enum.Enum):
+    """The answer to a node that won an election."""
+
+    GRANT = "grant"
+    WAIT = "wait"
+    DENY = "deny"
+
+
+def vote(own: Answer, primary: Member, others: Sequence[Member]):
+    """Return the :class:`Verdict` on the promotion of this node.
+
+    own
+        What this node says of itself.
+    primary
+        The member that is to be replaced.
+    others
+        The other electors.
+    """
+    number = len(others) + 2
+    ready = [o for o in others if _ready(o, primary)]
+    if primary.is_primary:
+        return Verdict(Vote.DENY, f"{primary.name} answers: it is the primary")
+    for other in others:
+        if other.is_primary:
+            return Verdict(Vote.DENY, f"{other.name} is a primary already")
+    if own.upstream != primary.node_id or not own.repmgrd:
+        return Verdict(Vote.DENY, f"repmgrd does not watch {primary.name} or is paused")
+    if primary.refused is not None:
+        blind = [o for o in ready if not _sees(o)]
+        needed = 1 if number == 2 else majority(number)
+        if len(blind) + 1 < needed:
+            return Verdict(Vote.WAIT, _too_few(primary, blind, number, needed))
+        if primary.refused < REFUSED_SECONDS:
+            return Verdict(Vote.WAIT, f"{primary.name} may be restarting")
+        return Verdict(Vote.GRANT, f"no server listens on {primary.name}")
+    blind = [o for o in ready if o.now.last_seen >= VOTE_SECONDS]
+    if number == 2:
+        return Verdict(
+            Vote.DENY,
+            f"{primary.name} is silent, and with two electors a lost host cannot be told from a cut"
+            " cable; a third elector, such as a witness, could tell",
+        )
+    if len(blind) + (own.last_seen >= VOTE_SECONDS) < majority(number):
+        return Verdict(Vote.WAIT, _too_few(primary, blind, number, majority(number)))
+    return Verdict(
+        Vote.GRANT, f"{len(blind) + 1} of {number} electors have not seen {primary.name}"
+    )
+
+
+def _ready(elector, primary):
+    now = elector.now
+    return (
+        now is not None and now.repmgrd and now.upstream == primary.node_id and now.last_seen >= 0
+    )
+
+
+def _sees(elector):
+    # A stream ends with its server; a witness has none.
+    return elector.now.last_seen < 1 if elector.witness else elector.now.streaming
+
+
+def _too_few(primary, blind, number, needed):
+    names = ", ".join(["this node", *(o.name for o in blind)])
+    return f"of {number} electors only {names} miss {primary.name}; {needed} are needed"
+
+
+class Start(str, enum.Enum):
+    """Whether a server may start as a primary."""
+
+    ALLOW = "allow"
+    WAIT = "wait"
+    REFUSE = "refuse"
+
+
+def start(me: int, timeline: int, system: str, others: Sequence[Member], electors: int):
+    """Return the :class:`Verdict` on starting this node's server as a primary.
+
+    me
+        Its node id.
+    timeline, system
+        What its control file says.
+    others
+        All other members.
+    electors
+        How many electors there were, this node included.
+    """
+    heard = [o for o in others if o.now is not None]
+    for other in heard:
+        if other.is_primary:
+            return Verdict(
+                Start.REFUSE, f"{other.name} is the primary, on timeline {other.now.timeline}"
+            )
+    for other in heard:
+        if other.now.system == system and other.now.timeline > timeline:
+            return Verdict(
+                Start.REFUSE,
+                f"{other.name} is on timeline {other.now.timeline}, this node on {timeline}: another"
+                " node was promoted after this one was the primary",
+            )
+        if other.now.primary_id is not None and other.now.primary_id != me:
+            return Verdict(
+                Start.REFUSE,
+                f"{other.name} knows node {other.now.primary_id} as the primary: this one was"
+                " failed over",
+            )
+    for other in heard:
+        if other.now.voting:
+            return Verdict(Start.WAIT, f"{other.name} is about to be promoted")
+    needed = max(1, electors - majority(electors)) if electors > 1 else 0
+    if len(heard) < needed:
+        silent = ", ".join(o.name for o in others if o.now is None)
+        return Verdict(
+            Start.WAIT,
+            f"of {electors - 1} others it has to hear from {needed}, and hears from"
+            f" {len(heard)}; silent: {silent}",
+        )
+    return Verdict(Start.ALLOW)

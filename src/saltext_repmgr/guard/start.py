@@ -1,0 +1,135 @@
+"""The start check: may this node's server start as a primary? Run by ``postgres`` beside it.
+
+Ends with 0 to let it start. What it says goes to the server's log.
+"""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+
+from . import config
+from . import rules
+from .daemon import touch
+from .probe import Probe
+from .probe import step_all
+from .probe import wait
+
+_PATIENCE = 20
+# Long enough for a node that counts refusals to notice that somebody is here.
+_LEAST_LISTENING = 0.3
+
+
+def _control(data_directory, bindir):
+    """Return ``(timeline, system identifier)`` of the control file."""
+    done = subprocess.run(
+        [f"{bindir}/pg_controldata", data_directory],
+        env={"LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    timeline = re.search(r"^Latest checkpoint's TimeLineID:\s+(\d+)$", done.stdout, re.M)
+    system = re.search(r"^Database system identifier:\s+(\d+)$", done.stdout, re.M)
+    return int(timeline.group(1)), system.group(1)
+
+
+@contextlib.contextmanager
+def _listening(port):
+    """Take the server's port while the others are asked.
+
+    For a node that counts how long connections are refused, so that it may promote itself, this
+    host is then no longer one without a server.
+    """
+    sockets = []
+    for family, any_address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        with contextlib.suppress(OSError):
+            one = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind((any_address, port))
+            one.listen(16)
+    try:
+        yield
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def judge(told, data_directory, bindir):
+    """Ask the others until there is a verdict; return it."""
+    peers = config.remembered()
+    if peers is None:
+        return rules.Verdict(rules.Start.ALLOW, "it was never a member of a cluster")
+    timeline, system = _control(data_directory, bindir)
+    others = [p for p in peers if p.node_id != told.node_id]
+    # A node that was promoted a moment ago may not know its electors yet: then all count.
+    electors = 1 + len(config.electors(peers, told.node_id) or [p for p in others if p.active])
+    probes = [Probe(p, 0.2) for p in others]
+    began = time.monotonic()
+    with _listening(told.port):
+        while True:
+            now = step_all(probes)
+            verdict = rules.start(
+                told.node_id, timeline, system, [p.member(now) for p in probes], electors
+            )
+            if verdict.do is rules.Start.REFUSE or now - began > _PATIENCE:
+                return verdict
+            settled = all(p.answer is not None or p.member(now).refused for p in probes)
+            if verdict.do is rules.Start.ALLOW and now - began > _LEAST_LISTENING:
+                if settled or now - began > 1:
+                    return verdict
+            wait(probes, 0.05)
+
+
+def _override(name):
+    """Whether a person said that this node may start, whatever the others say; once."""
+    try:
+        with open(config.ANYWAY, encoding="utf-8") as handle:
+            said = handle.read().strip()
+        os.unlink(config.ANYWAY)
+    except OSError:
+        return False
+    return said == name
+
+
+def main():
+    """Judge, say why not, and return the exit code."""
+    data_directory, bindir = sys.argv[1:3]
+    told = config.load()
+    if not told.fence or told.witness:
+        return 0
+    if _override(told.name):
+        print(f"repmgr-guard: {told.name} starts as a primary because {config.ANYWAY} said so")
+        return 0
+    verdict = judge(told, data_directory, bindir)
+    if verdict.do is rules.Start.ALLOW:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(config.RETRY)
+        return 0
+    print(f"repmgr-guard: {told.name} does not start as a primary: {verdict.reason}.")
+    if verdict.do is rules.Start.WAIT:
+        touch(config.RETRY)
+        print("repmgr-guard: it is tried again every few seconds.")
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(config.RETRY)
+        print(
+            "repmgr-guard: 'salt-run state.orchestrate repmgr.cluster' makes it a standby of the"
+            " primary."
+        )
+    print(
+        f"repmgr-guard: if this node's data is the one that counts, stop the other primary, then"
+        f" 'echo {told.name} > {config.ANYWAY}' and start again."
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
