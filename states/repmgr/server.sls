@@ -12,10 +12,15 @@ role of {{ node.node }}:
 {%- if plan.role %}
 {%- if plan.role == 'standby' %}
 
+former primary on {{ node.node }}:
+  repmgr.rejoined:
+    - require:
+      - repmgr: role of {{ node.node }}
+
 data of {{ node.node }}:
   repmgr.standby_cloned:
     - require:
-      - repmgr: role of {{ node.node }}
+      - repmgr: former primary on {{ node.node }}
 {%- endif %}
 
 cluster of {{ node.node }}:

@@ -217,6 +217,7 @@ def test_a_setting_the_server_cannot_read_is_refused_before_it_counts(cluster, b
 @pytest.fixture(scope="module")
 def promoted(cluster, built):
     """node1 is stopped and node2 promoted, as a DBA would at night."""
+    cluster.publish(rejoin="never")
     for name in NODES:
         cluster.lab[name].run(["systemctl", "stop", "repmgrd"])
     cluster.lab["node1"].run(["systemctl", "stop", f"postgresql@{cluster.version}-main"])
@@ -262,16 +263,22 @@ class TestAfterAPromotionByHand:
         words = {"upstream": "node2", "force_rewind": True}
         done = cluster.lab.salt("node1", "repmgr.node_rejoin", **words)
         assert done.returncode == 0, done.stdout
+        cluster.publish(rejoin="ask")
         assert cluster.orchestrate().ok
         assert cluster.streaming("node2") == ["node1", "node3"]
         assert cluster.orchestrate().changes == {}
 
     def test_two_primaries_are_shown_and_left_alone(self, cluster, promoted):
-        # Somebody turns node1 into a primary of its own.
+        # Somebody turns node1 into a primary of its own, past all of Debian's tools.
         path = cluster.sql("node1", "SHOW data_directory")
-        cluster.lab["node1"].run(["systemctl", "stop", f"postgresql@{cluster.version}-main"])
+        unit = f"postgresql@{cluster.version}-main"
+        cluster.lab["node1"].run(["systemctl", "stop", unit])
         cluster.lab["node1"].run(["rm", f"{path}/standby.signal"])
-        cluster.lab["node1"].run(["systemctl", "start", f"postgresql@{cluster.version}-main"])
+        refused = cluster.lab["node1"].run(["systemctl", "start", unit], check=False)
+        assert refused.returncode != 0
+        pg_ctl = [f"/usr/lib/postgresql/{cluster.version}/bin/pg_ctl", "start", "-s", "-D", path]
+        conf = f"-c config_file=/etc/postgresql/{cluster.version}/main/postgresql.conf"
+        cluster.lab["node1"].run([*pg_ctl, "-l", "/dev/null", "-o", conf], user="postgres")
         started = {name: cluster.started(name) for name in NODES}
         run = cluster.orchestrate()
         assert run.failed == ["preflight"] and run.steps == ["preflight"]

@@ -10,11 +10,14 @@ All values come from the pillar key ``repmgr``, so no secret passes through an S
 
 import time
 
+from salt.exceptions import CommandExecutionError
+
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import metadata
 from saltext_repmgr.utils import plan as planning
+from saltext_repmgr.utils import rejoin
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
@@ -144,6 +147,64 @@ def ssh_key(name):
         makedirs=True,
         dir_mode="0700",
         show_changes=False,
+    )
+
+
+@reported
+def rejoined(name):
+    """
+    Make a former primary that is down a standby of the primary.
+
+    A crashed server's recovery is finished without letting anybody in. What it committed and
+    nobody else has is reported, and its WAL is copied to a directory beside the data; then
+    ``pg_rewind`` takes it back. Where that cannot be done the data directory is moved
+    aside, and :func:`standby_cloned` makes a new one.
+
+    name
+        Anything; the node is this minion.
+
+    .. code-block:: yaml
+
+        the former primary:
+          repmgr.rejoined: []
+    """
+    look = _look()
+    action = look.todo(Step.REJOIN)
+    if action is None:
+        return _result(name, "no former primary that is down")
+    primary = look.spec.nodes[look.plan.primary]
+    layout = look.layout
+    new = f"standby of {primary.name}"
+    changes = {"role": {"old": planning.describe_data(look.seen), "new": new}}
+    if look.test:
+        return _result(name, f"would make it a {new}: {action.reason}", changes)
+    try:
+        rejoin.recover(layout)
+        found = rejoin.examine(look.spec, layout, primary)
+        comment = found.words
+        if found.transactions:
+            changes["kept_wal"] = {"old": None, "new": rejoin.keep(layout, found)}
+            comment += f"; that WAL is kept in {changes['kept_wal']['new']}"
+        __salt__["repmgr.node_rejoin"](
+            upstream=primary.name,
+            force_rewind=found.fork is not None,
+            version=layout.version,
+        )
+    except (RepmgrError, CommandExecutionError) as err:
+        return _make_way(name, look, changes, err)
+    look.again()
+    return _result(name, f"{comment}; it is a {new} now", changes)
+
+
+def _make_way(name, look, changes, err):
+    """The rejoin failed: keep the data directory under another name, for a clone."""
+    if host.postmaster_pid(look.layout.data_directory) is not None:
+        act.stop(look.layout)
+    kept = act.move_aside(look.layout)
+    changes["moved_aside"] = {"old": look.layout.data_directory, "new": kept}
+    look.again()
+    return _result(
+        name, f"it cannot be rewound and is kept as {kept}, to be cloned: {err}", changes
     )
 
 

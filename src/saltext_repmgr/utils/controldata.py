@@ -10,6 +10,7 @@ _TIMELINE = "Latest checkpoint's TimeLineID"
 _NEXT_OID = "Latest checkpoint's NextOID"
 _NEXT_XID = "Latest checkpoint's NextXID"
 _CHECKPOINT = "Latest checkpoint location"
+_SEGMENT_SIZE = "Bytes per WAL segment"
 _CHECKSUMS = "Data page checksum version"
 
 
@@ -32,6 +33,7 @@ def parse(text):
             next_xid=_full_xid(fields[_NEXT_XID]),
             checkpoint=fields[_CHECKPOINT],
             checksums=fields[_CHECKSUMS] != "0",
+            segment_size=int(fields[_SEGMENT_SIZE]),
         )
     except (KeyError, ValueError) as err:
         raise ParseError(f"pg_controldata printed no usable line for {err}") from err

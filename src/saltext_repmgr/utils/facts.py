@@ -45,6 +45,7 @@ class ControlFile:
     next_xid: int  # with its epoch in the upper 32 bits
     checkpoint: str
     checksums: bool
+    segment_size: int = 2**24  # of WAL, in bytes
 
     @property
     def clean(self):

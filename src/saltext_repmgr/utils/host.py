@@ -33,8 +33,20 @@ def ask(argv, timeout=_TIMEOUT):
     :class:`~saltext_repmgr.utils.errors.NotInstalledError`. The arguments appear in the
     error, so none may be secret.
     """
+    done = attempt(argv, timeout)
+    if done.returncode:
+        raise CommandFailed(
+            f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}",
+            code=done.returncode,
+            stderr=done.stderr,
+        )
+    return done.stdout
+
+
+def attempt(argv, timeout=_TIMEOUT):
+    """Run a program as :func:`ask` does, but return how it ended, whatever that is."""
     try:
-        done = subprocess.run(
+        return subprocess.run(
             argv,
             check=False,
             capture_output=True,
@@ -47,13 +59,6 @@ def ask(argv, timeout=_TIMEOUT):
         raise NotInstalledError(f"{argv[0]} is not installed on this host") from err
     except subprocess.TimeoutExpired as err:
         raise CommandFailed(f"{argv[0]} did not answer within {timeout} s") from err
-    if done.returncode:
-        raise CommandFailed(
-            f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}",
-            code=done.returncode,
-            stderr=done.stderr,
-        )
-    return done.stdout
 
 
 def control_file(layout, path=None):

@@ -26,6 +26,7 @@ class Step(str, Enum):
     CREATE = "create"  # initdb
     MOVE_ASIDE = "move_aside"  # keep the present data directory under another name
     DISCARD_PARTIAL = "discard_partial"  # remove what an unfinished clone of ours left
+    REJOIN = "rejoin"  # a former primary becomes a standby, with pg_rewind where needed
     CLONE = "clone"
     START = "start"
     REGISTER = "register"
@@ -288,6 +289,7 @@ def _cascades(member, primary):
     )
 
 
+_REGISTER_REJOINED = Action(Step.REGISTER, "it was registered as the primary")
 _START_CLONE = Action(Step.START, "it is a new clone")
 _REGISTER_CLONE = Action(Step.REGISTER, "it is a new clone")
 
@@ -355,12 +357,27 @@ def _same_cluster(spec, node, seen, primary, server):
         actions = (Action(Step.START, "it is a standby of this cluster and is down"),)
         actions += _registration(spec, node, None, server, Role.STANDBY)
         return Plan(Role.STANDBY, actions, primary=primary)
-    return Plan(
-        None,
-        refusal=f"{describe_data(seen)}: {node.name} was a primary of this cluster, and {primary}"
-        f" is the primary now, on timeline {server.timeline}. It stays down so that there is one"
-        f" primary. To make it a standby again: 'salt {node.name} repmgr.node_rejoin"
-        f" upstream={primary} force_rewind=True'",
+    return _former_primary(spec, node, seen, primary, server)
+
+
+def _former_primary(spec, node, seen, primary, server):
+    data = seen.data
+    if spec.rejoin == "never":
+        return Plan(
+            None,
+            refusal=f"{describe_data(seen)}: {node.name} was a primary of this cluster, and"
+            f" {primary} is the primary now, on timeline {server.timeline}. It stays down, as pillar"
+            f" says 'rejoin: never'. To make it a standby: 'salt {node.name} repmgr.node_rejoin"
+            f" upstream={primary} force_rewind=True'",
+        )
+    if data.control.timeline < server.timeline:
+        was = f"it was the primary on timeline {data.control.timeline} and is down"
+        return Plan(Role.STANDBY, (Action(Step.REJOIN, was), _REGISTER_REJOINED), primary=primary)
+    # Two histories on one timeline cannot be told apart by anything.
+    return _replace(
+        primary,
+        f"{data.path} holds the data of a primary on timeline {data.control.timeline}, which is"
+        f" {primary}'s",
     )
 
 

@@ -17,6 +17,7 @@ Latest checkpoint's REDO location:    0/14F5A28
 Latest checkpoint's TimeLineID:       3
 Latest checkpoint's NextXID:          0:724
 Latest checkpoint's NextOID:          13017
+Bytes per WAL segment:                16777216
 Data page checksum version:           1
 """
 NEEDED = [
@@ -26,6 +27,7 @@ NEEDED = [
     "Latest checkpoint's TimeLineID",
     "Latest checkpoint's NextOID",
     "Latest checkpoint's NextXID",
+    "Bytes per WAL segment",
     "Data page checksum version",
 ]
 

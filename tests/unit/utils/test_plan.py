@@ -128,7 +128,6 @@ REFUSALS = {
         data(control=control(FOREIGN, next_oid=13572, state="in production")),
         FOREIGN,
     ),
-    "former primary": (data(control=control(timeline=1)), "repmgr.node_rejoin"),
     "later timeline": (data(control=control(timeline=5), standby=True), "may hold the data"),
     "later timeline, primary": (data(control=control(timeline=5)), "may hold the data"),
     "clone that was started": (data(unfinished_clone=True), "a server has run on it"),
@@ -152,13 +151,35 @@ def test_force_moves_foreign_data_aside(case):
 
 @pytest.mark.parametrize(
     "case",
-    ["former primary", "later timeline", "later timeline, primary", "clone that was started"],
+    ["later timeline", "later timeline, primary", "clone that was started"],
 )
 def test_force_does_not_reach_the_cluster_s_own_data(case):
     lies, words = REFUSALS[case]
     decided = plan.decide(FORCED, NODES["node2"], seen("node2", lies, node1=server(timeline=2)))
     assert decided.actions == ()
     assert words in decided.refusal
+
+
+@pytest.mark.parametrize("spec", [SPEC, FORCED], ids=["plain", "forced"])
+def test_a_former_primary_rejoins(spec):
+    lies = data(control=control(timeline=1))
+    decided = plan.decide(spec, NODES["node2"], seen("node2", lies, node1=server(timeline=2)))
+    assert (decided.role, decided.refusal) == (Role.STANDBY, "")
+    assert steps(decided) == [Step.REJOIN, Step.REGISTER]
+
+
+def test_a_former_primary_on_the_primary_s_timeline_is_kept_and_cloned_anew():
+    lies = data(control=control(timeline=2))
+    decided = plan.decide(SPEC, NODES["node2"], seen("node2", lies, node1=server(timeline=2)))
+    assert steps(decided) == ASIDE
+
+
+def test_a_former_primary_stays_down_if_pillar_says_so():
+    never = dataclasses.replace(SPEC, rejoin="never")
+    lies = data(control=control(timeline=1))
+    decided = plan.decide(never, NODES["node2"], seen("node2", lies, node1=server(timeline=2)))
+    assert decided.actions == ()
+    assert "repmgr.node_rejoin" in decided.refusal
 
 
 def test_a_running_initdb_cluster_gives_way():
@@ -342,8 +363,8 @@ class TestOrchestrated:
         decided = plan.decide(
             SPEC, NODES["node1"], seen("node1", data(), node2=own), Run(primary="node1")
         )
-        assert decided.actions == ()
-        assert "node2 is the primary now" in decided.refusal
+        assert (decided.role, decided.primary) == (Role.STANDBY, "node2")
+        assert steps(decided) == [Step.REJOIN, Step.REGISTER]
 
 
 class TestWitness:

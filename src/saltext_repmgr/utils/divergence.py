@@ -1,0 +1,63 @@
+"""How far a former primary went its own way: what its data hold that the cluster's do not."""
+
+import re
+from dataclasses import dataclass
+
+from saltext_repmgr.utils import lsn
+
+# pg_rewind 10 to 17 with LC_ALL=C.
+_FORK = re.compile(r"servers diverged at WAL location ([0-9A-F]+/[0-9A-F]+) on timeline (\d+)")
+_NOT_NEEDED = "no rewind required"
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The part of a node's WAL that nobody else has.
+
+    fork
+        LSN up to which both are the same; None where the node did not go its own way.
+    end
+        LSN at which the node's own WAL ends.
+    timeline
+        The node's own timeline.
+    transactions
+        How many transactions were committed in between.
+    """
+
+    fork: str | None
+    end: str
+    timeline: int
+    transactions: int = 0
+
+    @property
+    def words(self):
+        """The same for people."""
+        if self.fork is None:
+            return "it has nothing that the cluster does not have"
+        size = lsn.parse(self.end) - lsn.parse(self.fork)
+        return (
+            f"on timeline {self.timeline} it went on alone from {self.fork} to {self.end}"
+            f" ({size} bytes of WAL, {self.transactions} committed transactions)"
+        )
+
+
+def fork(said):
+    """Return ``(LSN of the fork or None, whether a rewind is needed)``, given what
+    ``pg_rewind --dry-run`` printed; None instead of the pair where it says neither."""
+    if _NOT_NEEDED in said:
+        return None, False
+    found = _FORK.search(said)
+    return (found.group(1), True) if found else None
+
+
+def commits(dump):
+    """Return how many commits pg_waldump listed."""
+    return sum(" COMMIT" in line for line in dump.splitlines())
+
+
+def segments(names, timeline, location, segment_size):
+    """Return those WAL file names that hold a timeline from a location (LSN) on."""
+    number = lsn.parse(location) // segment_size
+    per_id = 2**32 // segment_size
+    first = f"{timeline:08X}{number // per_id:08X}{number % per_id:08X}"
+    return sorted(n for n in names if len(n) == 24 and n[:8] == first[:8] and n >= first)

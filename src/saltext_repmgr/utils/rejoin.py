@@ -1,0 +1,68 @@
+"""A former primary, stopped: see what it holds alone, and keep that before it is rewound."""
+
+import datetime
+import os
+import shutil
+from pathlib import Path
+
+from saltext_repmgr.utils import divergence
+from saltext_repmgr.utils import host
+from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils.divergence import Divergence
+from saltext_repmgr.utils.errors import CommandFailed
+
+# It reads WAL from the end back to the last common checkpoint.
+_PATIENCE = 600
+
+
+def _as_postgres(layout, argv):
+    return ["runuser", "-u", layout.os_user, "--", *argv]
+
+
+def recover(layout):
+    """Finish a crashed server's recovery without letting anybody in.
+
+    pg_rewind wants a server that was shut down in good order, and starting it would make a
+    second primary. Single-user mode never listens.
+    """
+    if host.control_file(layout).clean:
+        return
+    argv = [f"{layout.bindir}/postgres", "--single", "-D", layout.data_directory]
+    argv += ["-c", f"config_file={layout.config_directory}/postgresql.conf", "template1"]
+    host.change(_as_postgres(layout, argv))
+
+
+def examine(spec, layout, primary):
+    """Return the :class:`~saltext_repmgr.utils.divergence.Divergence` from a primary.
+
+    primary
+        The node that is the primary (:class:`~saltext_repmgr.utils.spec.NodeSpec`).
+    """
+    argv = [f"{layout.bindir}/pg_rewind", "--dry-run", "--target-pgdata", layout.data_directory]
+    argv += ["--source-server", repmgr_conf.conninfo(spec, primary, layout)]
+    # What it finds out stands in what it prints, whether or not it then goes on.
+    done = host.attempt(_as_postgres(layout, argv), _PATIENCE)
+    said = done.stdout + done.stderr
+    control = host.control_file(layout)
+    found = divergence.fork(said)
+    if found is None:
+        raise CommandFailed(f"pg_rewind cannot compare it with {primary.name}: {said.strip()}")
+    location, needed = found
+    if not needed:
+        return Divergence(None, control.checkpoint, control.timeline)
+    argv = [f"{layout.bindir}/pg_waldump", "-p", f"{layout.data_directory}/pg_wal"]
+    argv += ["-t", str(control.timeline), "-s", location, "-e", control.checkpoint]
+    dump = host.attempt([*argv, "-r", "Transaction"], _PATIENCE).stdout
+    return Divergence(location, control.checkpoint, control.timeline, divergence.commits(dump))
+
+
+def keep(layout, found):
+    """Copy the WAL that nobody else has to a directory beside the data, and return its path."""
+    source = Path(layout.data_directory, "pg_wal")
+    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    target = Path(f"{layout.data_directory}.diverged-{stamp}")
+    target.mkdir(mode=0o700)
+    size = host.control_file(layout).segment_size
+    for name in divergence.segments(os.listdir(source), found.timeline, found.fork, size):
+        shutil.copy2(source / name, target / name)
+    return str(target)
