@@ -1,0 +1,235 @@
+"""The guard's decisions, case by case, and the promise they keep together."""
+
+import dataclasses
+import math
+import random
+
+import pytest
+
+from saltext_repmgr.guard import rules
+from saltext_repmgr.guard.rules import Answer
+from saltext_repmgr.guard.rules import Do
+from saltext_repmgr.guard.rules import Member
+from saltext_repmgr.guard.rules import Start
+from saltext_repmgr.guard.rules import Vote
+
+SYSTEM = "7000000000000000001"
+ME = 1
+SEES_ME = Answer(
+    True, 1, SYSTEM, last_seen=0, upstream=ME, repmgrd=True, streaming=True, primary_id=ME
+)
+
+
+def member(node_id, answer=SEES_ME, age=0.1, **more):
+    return Member(node_id, f"node{node_id}", watched=60, answer=answer, age=age, **more)
+
+
+def says(**more):
+    return dataclasses.replace(SEES_ME, **more)
+
+
+SILENT = {"age": 10.0}
+PROMOTED = says(in_recovery=False, timeline=2, primary_id=2, upstream=-1)
+
+
+class TestGuard:
+    @pytest.mark.parametrize(
+        ("electors", "expected"),
+        [
+            ([], Do.NOTHING),
+            ([member(2), member(3)], Do.NOTHING),
+            ([member(2, **SILENT), member(3)], Do.NOTHING),
+            ([member(2, **SILENT), member(3, **SILENT)], Do.FREEZE),
+            ([member(2, says(last_seen=3)), member(3, **SILENT)], Do.FREEZE),
+            ([member(2, says(last_seen=2)), member(3, **SILENT)], Do.NOTHING),
+            ([member(2, says(last_seen=1), age=1.4), member(3, **SILENT)], Do.NOTHING),
+            ([member(2, says(last_seen=1), age=1.6), member(3, **SILENT)], Do.FREEZE),
+            # Stopped for maintenance: they cannot vote.
+            ([member(2, refused=30, **SILENT), member(3, refused=1, **SILENT)], Do.NOTHING),
+            ([member(2, says(repmgrd=False)), member(3, says(repmgrd=False))], Do.NOTHING),
+            ([member(2, says(last_seen=-1)), member(3, **SILENT)], Do.NOTHING),
+            # Two of two: nobody can be promoted without this node.
+            ([member(2, **SILENT)], Do.NOTHING),
+            ([member(n, **SILENT) for n in (2, 3)] + [member(4)], Do.NOTHING),
+            ([member(n, **SILENT) for n in (2, 3, 4)], Do.FREEZE),
+            ([member(n, **SILENT) for n in (2, 3)] + [member(4), member(5)], Do.NOTHING),
+            ([member(n, **SILENT) for n in (2, 3, 4)] + [member(5)], Do.FREEZE),
+            # Promoted by somebody's mistake, but the others stay here.
+            ([member(2, PROMOTED), member(3)], Do.NOTHING),
+            ([member(2, PROMOTED), member(3, says(upstream=2, primary_id=2))], Do.KILL),
+        ],
+    )
+    def test_a_primary_that_runs(self, electors, expected):
+        assert rules.guard(ME, electors, None).do is expected
+
+    @pytest.mark.parametrize(
+        ("electors", "frozen", "expected"),
+        [
+            ([member(2, **SILENT), member(3, **SILENT)], 1, Do.NOTHING),
+            ([member(2, **SILENT), member(3, **SILENT)], rules.FROZEN_SECONDS, Do.KILL),
+            ([member(2), member(3, **SILENT)], 1, Do.THAW),
+            ([member(2), member(3)], 99, Do.THAW),
+            ([member(2, says(last_seen=3)), member(3, says(last_seen=3))], 1, Do.NOTHING),
+            ([member(2, PROMOTED), member(3, **SILENT)], 1, Do.KILL),
+            ([member(2, PROMOTED), member(3)], 1, Do.KILL),
+        ],
+    )
+    def test_a_primary_that_is_frozen(self, electors, frozen, expected):
+        assert rules.guard(ME, electors, frozen).do is expected
+
+    def test_a_witness_is_no_second_primary(self):
+        witness = member(3, says(in_recovery=False, streaming=False), witness=True)
+        assert rules.guard(ME, [member(2), witness], None).do is Do.NOTHING
+        assert rules.guard(ME, [member(2), witness], 3).do is Do.THAW
+
+    def test_what_is_not_known_yet_counts_after_a_while(self):
+        new = Member(2, "node2", watched=1)
+        assert rules.guard(ME, [new, dataclasses.replace(new, node_id=3)], None).do is Do.NOTHING
+        new = Member(2, "node2", watched=3)
+        assert rules.guard(ME, [new, dataclasses.replace(new, node_id=3)], None).do is Do.FREEZE
+
+
+GONE = says(upstream=9, primary_id=9, last_seen=4, streaming=False)
+OWN = GONE
+LOST = Member(9, "node9", watched=5)
+REFUSES = dataclasses.replace(LOST, refused=1.0)
+
+
+class TestVote:
+    @pytest.mark.parametrize(
+        ("primary", "others", "expected"),
+        [
+            (LOST, [member(2, GONE)], Vote.GRANT),
+            (LOST, [member(2, dataclasses.replace(GONE, last_seen=3))], Vote.WAIT),
+            (LOST, [member(2, GONE, **SILENT)], Vote.WAIT),
+            (LOST, [member(2, dataclasses.replace(GONE, repmgrd=False))], Vote.WAIT),
+            (LOST, [member(2, dataclasses.replace(GONE, upstream=7))], Vote.WAIT),
+            (LOST, [member(2, dataclasses.replace(GONE, last_seen=-1))], Vote.WAIT),
+            (LOST, [], Vote.DENY),
+            (LOST, [member(2, GONE), member(3, **SILENT), member(4, **SILENT)], Vote.WAIT),
+            (LOST, [member(2, GONE), member(3, GONE), member(4, **SILENT)], Vote.GRANT),
+            (LOST, [member(2, GONE), member(3, GONE), member(4)], Vote.GRANT),
+            (LOST, [member(2, GONE), member(3), member(4)], Vote.WAIT),
+            (REFUSES, [member(2, GONE)], Vote.GRANT),
+            (REFUSES, [member(2, dataclasses.replace(GONE, last_seen=0))], Vote.GRANT),
+            (REFUSES, [member(2, dataclasses.replace(GONE, streaming=True))], Vote.WAIT),
+            (dataclasses.replace(LOST, refused=0.3), [member(2, GONE)], Vote.WAIT),
+            (REFUSES, [], Vote.GRANT),
+            (REFUSES, [member(2, **SILENT)], Vote.WAIT),
+            (dataclasses.replace(LOST, answer=PROMOTED, age=0.1), [member(2, GONE)], Vote.DENY),
+            (LOST, [member(2, PROMOTED)], Vote.DENY),
+        ],
+    )
+    def test_of_the_winner(self, primary, others, expected):
+        assert rules.vote(OWN, primary, others).do is expected
+
+    def test_a_witness_says_by_its_repmgrd_alone_that_it_misses_a_server(self):
+        witness = member(3, dataclasses.replace(GONE, in_recovery=False, last_seen=0), witness=True)
+        assert rules.vote(OWN, REFUSES, [witness]).do is Vote.WAIT
+        later = dataclasses.replace(
+            witness, answer=dataclasses.replace(witness.answer, last_seen=1)
+        )
+        assert rules.vote(OWN, REFUSES, [later]).do is Vote.GRANT
+
+    @pytest.mark.parametrize("own", [says(upstream=3), dataclasses.replace(OWN, repmgrd=False)])
+    def test_a_node_that_watches_somebody_else_has_none(self, own):
+        assert rules.vote(own, LOST, [member(2, GONE)]).do is Vote.DENY
+
+    def test_its_own_eyes_count_too(self):
+        own = dataclasses.replace(OWN, last_seen=2)
+        assert rules.vote(own, LOST, [member(2, GONE)]).do is Vote.WAIT
+
+
+class TestStart:
+    @pytest.mark.parametrize(
+        ("others", "electors", "expected"),
+        [
+            ([], 1, Start.ALLOW),
+            ([member(2)], 2, Start.ALLOW),
+            ([member(2, **SILENT)], 2, Start.WAIT),
+            ([member(2), member(3, **SILENT)], 3, Start.ALLOW),
+            ([member(2, **SILENT), member(3, **SILENT)], 3, Start.WAIT),
+            ([member(2), *(member(n, **SILENT) for n in (3, 4, 5))], 5, Start.WAIT),
+            ([member(2), member(3), *(member(n, **SILENT) for n in (4, 5))], 5, Start.ALLOW),
+            ([member(2, PROMOTED), member(3)], 3, Start.REFUSE),
+            ([member(2, says(timeline=2)), member(3)], 3, Start.REFUSE),
+            ([member(2, says(timeline=2, system="another")), member(3)], 3, Start.ALLOW),
+            ([member(2, says(primary_id=3)), member(3, **SILENT)], 3, Start.REFUSE),
+            ([member(2, says(voting=True)), member(3)], 3, Start.WAIT),
+            # A second primary that is on the same or an older timeline is one too.
+            ([member(2, says(in_recovery=False)), member(3)], 3, Start.REFUSE),
+        ],
+    )
+    def test_of_a_primary(self, others, electors, expected):
+        assert rules.start(ME, 1, SYSTEM, others, electors).do is expected
+
+
+class TestActivity:
+    def test_who_is_silent_for_long_is_gone(self):
+        silent = member(3, age=rules.GONE_SECONDS)
+        assert rules.activity([member(2), silent], [2, 3]) == ({3}, set())
+        assert rules.activity([member(2), member(3, age=29)], [2, 3]) == (set(), set())
+
+    def test_not_without_a_majority(self):
+        gone = [member(n, age=99) for n in (2, 3)]
+        assert rules.activity(gone, [2, 3]) == (set(), set())
+        assert rules.activity(gone[:1], [2]) == (set(), set())
+
+    def test_who_streams_again_is_back(self):
+        assert rules.activity([member(2), member(3)], [2]) == (set(), {3})
+        assert rules.activity([member(2), member(3, says(streaming=False))], [2]) == (set(), set())
+        witness = member(3, says(in_recovery=False, streaming=False), witness=True)
+        assert rules.activity([member(2), witness], [2]) == (set(), {3})
+
+
+def cut_off(seed):
+    """Cut a primary off at some moment, from all or from some, with the granularity and the
+    delays of the real thing; return when it was frozen and when a majority might vote."""
+    dice = random.Random(seed)
+    number = dice.choice([3, 4, 5])
+    cut = {n: 10 + dice.random() * dice.choice([0, 0, 2]) for n in range(2, number + 1)}
+    for spared in dice.sample(sorted(cut), dice.randrange(number - rules.majority(number) + 1)):
+        cut[spared] = math.inf
+    phase = {n: dice.random() for n in cut}
+    pings = {n: 1 + dice.random() * 0.3 for n in cut}
+
+    def last_seen(n, at):
+        """When the repmgrd of an elector saw the primary last, at a moment."""
+        until = min(at, cut[n])
+        return phase[n] + pings[n] * math.floor((until - phase[n]) / pings[n])
+
+    def answer(n, at):
+        return says(last_seen=math.floor(at - last_seen(n, at)))
+
+    heard = {}
+    frozen = voted = None
+    step = 0
+    while step < 2000 and voted is None:
+        now = 5 + step * 0.01
+        step += 1
+        for n, at in cut.items():
+            asked = now - dice.random() * rules.STEP_SECONDS
+            if asked < at and dice.random() < 0.2:
+                heard[n] = (asked, answer(n, asked))
+        if frozen is None and step % 5 == 0 and len(heard) == len(cut):
+            electors = [member(n, a, age=now - asked) for n, (asked, a) in heard.items()]
+            if rules.guard(ME, electors, None).do is Do.FREEZE:
+                # Until the signals have been sent.
+                frozen = now + 0.15
+        blind = [n for n in cut if math.floor(now - last_seen(n, now)) >= rules.VOTE_SECONDS]
+        if len(blind) >= rules.majority(number):
+            voted = now
+    return frozen, voted
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_the_primary_is_frozen_before_anybody_may_be_promoted(seed):
+    frozen, voted = cut_off(seed)
+    assert (frozen is None) == (voted is None)
+    if voted is not None:
+        assert frozen < voted
+
+
+def test_the_cuts_are_of_both_kinds():
+    voted = [cut_off(seed)[1] is not None for seed in range(30)]
+    assert any(voted) and not all(voted)
