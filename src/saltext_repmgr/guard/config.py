@@ -44,6 +44,7 @@ class Config:
     service: str
     witness: bool
     fence: bool
+    vote_seconds: int
     peers: Tuple[Peer, ...]
 
     @property

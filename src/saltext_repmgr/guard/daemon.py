@@ -40,6 +40,7 @@ class Guard:
         self.frozen_at = None
         self.frozen_pid = None
         self.state = None
+        self.noted = None
         self.next_start = 0.0
         self.next_housekeeping = 0.0
         self.housekeeper = None
@@ -94,6 +95,7 @@ class Guard:
             self._judge(now, pid)
         else:
             self.say("idle")
+            self._note_upstream()
         if pid is not None and self.frozen_at is None:
             if os.path.exists(config.RETRY):
                 os.unlink(config.RETRY)
@@ -102,6 +104,18 @@ class Guard:
                 self.next_housekeeping = now + _HOUSEKEEPING
                 self._keep_house(now)
         wait(probes, _TICK)
+
+    def _note_upstream(self):
+        """Remember in the server when its upstream was seen last.
+
+        repmgrd does that too, once a second at best, and much later while it is busy with an
+        election: the lease wants it exact.
+        """
+        answer = self.local.answer
+        probe = self.probes.get(answer.upstream) if answer and answer.repmgrd else None
+        if probe is not None and probe.answered_question not in (None, self.noted):
+            self.noted = probe.answered_question
+            self.local.saw = answer.upstream
 
     def _is_primary(self, pid):
         if self.frozen_at is not None:
@@ -115,7 +129,7 @@ class Guard:
 
     def _judge(self, now, pid):
         frozen = None if self.frozen_at is None else now - self.frozen_at
-        verdict = rules.guard(self.told.node_id, self.electors(now), frozen)
+        verdict = rules.guard(self.told.node_id, self.told.vote_seconds, self.electors(now), frozen)
         if verdict.do is rules.Do.FREEZE:
             processes.freeze(pid)
             self.frozen_at, self.frozen_pid = now, pid

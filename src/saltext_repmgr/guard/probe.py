@@ -42,6 +42,9 @@ SELECT node_id, node_name AS name, type, coalesce(upstream_node_id, -1) AS upstr
 """
 
 
+_SAW = "SELECT repmgr.set_upstream_last_seen(%s)"
+
+
 class Probe:
     """One member, asked again and again.
 
@@ -61,6 +64,8 @@ class Probe:
         self.answer = None
         self.answered_question = None
         self.nodes = None
+        # Node id of the upstream that was just seen; the server shall remember the moment.
+        self.saw = None
         self.address = None if own else config.address(peer.conninfo)
         self._ask_nodes = nodes
         self._count = 0
@@ -125,11 +130,15 @@ class Probe:
 
     def _ask(self, now):
         self._count += 1
-        self._query = _NODES if self._ask_nodes and self._count % 10 == 2 else _QUERY
+        self._query, parameters = _QUERY, None
+        if self._ask_nodes and self._count % 10 == 2:
+            self._query = _NODES
+        elif self.saw is not None and self._count % 2:
+            self._query, parameters, self.saw = _SAW, (self.saw,), None
         self._phase, self._deadline, self._sent = "asking", now + _PATIENCE, now
         self._next = now + self.interval
         self._cursor = self._connection.cursor()
-        self._cursor.execute(self._query)
+        self._cursor.execute(self._query, parameters)
 
     def _done(self, now):
         if self._phase == "asking":
@@ -137,7 +146,7 @@ class Probe:
             rows = [dict(zip(names, row)) for row in self._cursor.fetchall()]
             if self._query is _NODES:
                 self.nodes = tuple(config.Peer(**row) for row in rows)
-            else:
+            elif self._query is _QUERY:
                 self.answer = rules.Answer(**rows[0])
                 self.answered_question = self._sent
         else:

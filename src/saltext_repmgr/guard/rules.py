@@ -9,8 +9,6 @@ from typing import Optional
 from typing import Sequence
 from typing import Tuple
 
-# An elector may vote when it has not seen the primary for so long.
-VOTE_SECONDS = 4
 # The guard looks this often; a server is frozen well within the rest.
 STEP_SECONDS = 0.25
 FREEZE_SECONDS = 0.2
@@ -18,8 +16,10 @@ FREEZE_SECONDS = 0.2
 UNKNOWN_SECONDS = 2.0
 # Frozen for longer, a server is killed: its clients get an error and not a hang.
 FROZEN_SECONDS = 10
-# A connection refused for so long is a server that is down and not one that restarts.
+# A connection refused for so long is a server that crashed ...
 REFUSED_SECONDS = 0.6
+# ... or that was shut down in good order, and is not just being restarted.
+RESTART_SECONDS = 5
 # An answer that is no older tells what is so now.
 FRESH_SECONDS = 1.0
 # Silent for so long, a member is no elector any more.
@@ -77,7 +77,7 @@ def majority(electors):
     return electors // 2 + 1
 
 
-def may_vote(elector, primary, within):
+def may_vote(elector, primary, vote_seconds, within):
     """Whether an elector might give its vote against a primary within so many seconds."""
     if elector.refused is not None:
         return False
@@ -87,7 +87,7 @@ def may_vote(elector, primary, within):
     if not answer.repmgrd or answer.upstream != primary or answer.last_seen < 0:
         return age > UNKNOWN_SECONDS
     # It counts full seconds, so it may have been waiting for almost one more.
-    return VOTE_SECONDS - (answer.last_seen + 1) - age <= within
+    return vote_seconds - (answer.last_seen + 1) - age <= within
 
 
 class Do(str, enum.Enum):
@@ -107,18 +107,21 @@ class Verdict:
     reason: str = ""
 
 
-def guard(me: int, electors: Sequence[Member], frozen: Optional[float]):
+def guard(me: int, vote_seconds: int, electors: Sequence[Member], frozen: Optional[float]):
     """Return the :class:`Verdict` on a server that acts as the primary.
 
     me
         Its node id.
+    vote_seconds
+        An elector may vote when it has not seen the primary for so long.
     electors
         The others, see docs/design-failover.md.
     frozen
         How long it has been frozen; None: it runs.
     """
     number = len(electors) + 1
-    against = [e.name for e in electors if may_vote(e, me, STEP_SECONDS + FREEZE_SECONDS)]
+    within = STEP_SECONDS + FREEZE_SECONDS
+    against = [e.name for e in electors if may_vote(e, me, vote_seconds, within)]
     lost = len(against) >= majority(number)
     other = [e for e in electors if e.is_primary]
     if frozen is None:
@@ -178,15 +181,19 @@ class Vote(str, enum.Enum):
     DENY = "deny"
 
 
-def vote(own: Answer, primary: Member, others: Sequence[Member]):
+def vote(own: Answer, vote_seconds: int, primary: Member, others: Sequence[Member], clean=False):
     """Return the :class:`Verdict` on the promotion of this node.
 
     own
         What this node says of itself.
+    vote_seconds
+        As for :func:`guard`.
     primary
         The member that is to be replaced.
     others
         The other electors.
+    clean
+        Whether the last that came from the primary says that it was shut down in good order.
     """
     number = len(others) + 2
     ready = [o for o in others if _ready(o, primary)]
@@ -202,17 +209,17 @@ def vote(own: Answer, primary: Member, others: Sequence[Member]):
         needed = 1 if number == 2 else majority(number)
         if len(blind) + 1 < needed:
             return Verdict(Vote.WAIT, _too_few(primary, blind, number, needed))
-        if primary.refused < REFUSED_SECONDS:
+        if primary.refused < (RESTART_SECONDS if clean else REFUSED_SECONDS):
             return Verdict(Vote.WAIT, f"{primary.name} may be restarting")
         return Verdict(Vote.GRANT, f"no server listens on {primary.name}")
-    blind = [o for o in ready if o.now.last_seen >= VOTE_SECONDS]
+    blind = [o for o in ready if o.now.last_seen >= vote_seconds]
     if number == 2:
         return Verdict(
             Vote.DENY,
             f"{primary.name} is silent, and with two electors a lost host cannot be told from a cut"
             " cable; a third elector, such as a witness, could tell",
         )
-    if len(blind) + (own.last_seen >= VOTE_SECONDS) < majority(number):
+    if len(blind) + (own.last_seen >= vote_seconds) < majority(number):
         return Verdict(Vote.WAIT, _too_few(primary, blind, number, majority(number)))
     return Verdict(
         Vote.GRANT, f"{len(blind) + 1} of {number} electors have not seen {primary.name}"

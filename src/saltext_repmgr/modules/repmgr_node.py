@@ -14,6 +14,7 @@ import salt.pillar
 
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import observe as observing
+from saltext_repmgr.utils import pause as pausing
 from saltext_repmgr.utils import wanted as wanting
 from saltext_repmgr.utils.boundary import translated
 from saltext_repmgr.utils.errors import PillarError
@@ -100,6 +101,46 @@ def plan():
     except RepmgrError as err:
         # An SLS file that asks shall fail in words and not while it is rendered.
         return facts.to_dict(Plan(None, refusal=str(err)))
+
+
+@translated
+def pause(minutes=15):
+    """
+    Let repmgrd on this node keep from failing over, for some time. The guard ends the
+    pause, whatever becomes of the minion and the master.
+
+    minutes
+        For how long (int or float, up to a day).
+
+    Returns ``{"paused": True, "until": seconds since the epoch (float)}``. To pause a whole
+    cluster use ``salt-run repmgr.pause``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 repmgr_node.pause minutes=30
+    """
+    spec, _, layout = _subject()
+    return {"paused": True, "until": pausing.begin(spec, layout, minutes)}
+
+
+@translated
+def unpause():
+    """
+    Let repmgrd on this node fail over again.
+
+    Returns ``{"paused": False}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 repmgr_node.unpause
+    """
+    spec, _, layout = _subject()
+    pausing.end(spec, layout)
+    return {"paused": False}
 
 
 def report(refresh=True):

@@ -69,6 +69,7 @@ def _configuration(spec, node, layout):
         "service": layout.service,
         "witness": node.is_witness,
         "fence": spec.fence,
+        "vote_seconds": spec.failover_after,
         "peers": [
             {
                 "node_id": other.id,

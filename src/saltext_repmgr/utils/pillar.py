@@ -19,6 +19,7 @@ KEYS = (
     "password",
     "ssh",
     "fence",
+    "failover_after",
     "rejoin",
     "synchronous",
     "force",
@@ -83,6 +84,9 @@ def read(pillar):
         ),
         force=checks.boolean(problems, f"{ROOT}.force", pillar.get("force", MISSING), False),
         fence=checks.boolean(problems, f"{ROOT}.fence", pillar.get("fence", MISSING), True),
+        failover_after=checks.integer(
+            problems, f"{ROOT}.failover_after", pillar.get("failover_after", 4), 3, 3600
+        ),
         rejoin=checks.choice(
             problems, f"{ROOT}.rejoin", pillar.get("rejoin", "ask"), REJOIN, _REJOIN_SYNONYMS
         ),

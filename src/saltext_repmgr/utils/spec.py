@@ -61,6 +61,7 @@ class ClusterSpec:
     settings: Mapping[str, object] = field(default_factory=dict)
     force: bool = False
     fence: bool = True
+    failover_after: int = 4
     rejoin: str = "ask"
     synchronous: int | tuple[str, ...] = 0
     manage_hosts: bool = False

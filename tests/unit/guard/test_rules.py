@@ -15,6 +15,7 @@ from saltext_repmgr.guard.rules import Vote
 
 SYSTEM = "7000000000000000001"
 ME = 1
+SECONDS = 4
 SEES_ME = Answer(
     True, 1, SYSTEM, last_seen=0, upstream=ME, repmgrd=True, streaming=True, primary_id=ME
 )
@@ -60,7 +61,7 @@ class TestGuard:
         ],
     )
     def test_a_primary_that_runs(self, electors, expected):
-        assert rules.guard(ME, electors, None).do is expected
+        assert rules.guard(ME, SECONDS, electors, None).do is expected
 
     @pytest.mark.parametrize(
         ("electors", "frozen", "expected"),
@@ -75,18 +76,24 @@ class TestGuard:
         ],
     )
     def test_a_primary_that_is_frozen(self, electors, frozen, expected):
-        assert rules.guard(ME, electors, frozen).do is expected
+        assert rules.guard(ME, SECONDS, electors, frozen).do is expected
 
     def test_a_witness_is_no_second_primary(self):
         witness = member(3, says(in_recovery=False, streaming=False), witness=True)
-        assert rules.guard(ME, [member(2), witness], None).do is Do.NOTHING
-        assert rules.guard(ME, [member(2), witness], 3).do is Do.THAW
+        assert rules.guard(ME, SECONDS, [member(2), witness], None).do is Do.NOTHING
+        assert rules.guard(ME, SECONDS, [member(2), witness], 3).do is Do.THAW
 
     def test_what_is_not_known_yet_counts_after_a_while(self):
         new = Member(2, "node2", watched=1)
-        assert rules.guard(ME, [new, dataclasses.replace(new, node_id=3)], None).do is Do.NOTHING
+        assert (
+            rules.guard(ME, SECONDS, [new, dataclasses.replace(new, node_id=3)], None).do
+            is Do.NOTHING
+        )
         new = Member(2, "node2", watched=3)
-        assert rules.guard(ME, [new, dataclasses.replace(new, node_id=3)], None).do is Do.FREEZE
+        assert (
+            rules.guard(ME, SECONDS, [new, dataclasses.replace(new, node_id=3)], None).do
+            is Do.FREEZE
+        )
 
 
 GONE = says(upstream=9, primary_id=9, last_seen=4, streaming=False)
@@ -121,23 +128,29 @@ class TestVote:
         ],
     )
     def test_of_the_winner(self, primary, others, expected):
-        assert rules.vote(OWN, primary, others).do is expected
+        assert rules.vote(OWN, SECONDS, primary, others).do is expected
 
     def test_a_witness_says_by_its_repmgrd_alone_that_it_misses_a_server(self):
         witness = member(3, dataclasses.replace(GONE, in_recovery=False, last_seen=0), witness=True)
-        assert rules.vote(OWN, REFUSES, [witness]).do is Vote.WAIT
+        assert rules.vote(OWN, SECONDS, REFUSES, [witness]).do is Vote.WAIT
         later = dataclasses.replace(
             witness, answer=dataclasses.replace(witness.answer, last_seen=1)
         )
-        assert rules.vote(OWN, REFUSES, [later]).do is Vote.GRANT
+        assert rules.vote(OWN, SECONDS, REFUSES, [later]).do is Vote.GRANT
 
     @pytest.mark.parametrize("own", [says(upstream=3), dataclasses.replace(OWN, repmgrd=False)])
     def test_a_node_that_watches_somebody_else_has_none(self, own):
-        assert rules.vote(own, LOST, [member(2, GONE)]).do is Vote.DENY
+        assert rules.vote(own, SECONDS, LOST, [member(2, GONE)]).do is Vote.DENY
+
+    def test_a_primary_that_stopped_in_good_order_is_given_time_to_restart(self):
+        others = [member(2, GONE)]
+        assert rules.vote(OWN, SECONDS, REFUSES, others, clean=True).do is Vote.WAIT
+        longer = dataclasses.replace(REFUSES, refused=rules.RESTART_SECONDS)
+        assert rules.vote(OWN, SECONDS, longer, others, clean=True).do is Vote.GRANT
 
     def test_its_own_eyes_count_too(self):
         own = dataclasses.replace(OWN, last_seen=2)
-        assert rules.vote(own, LOST, [member(2, GONE)]).do is Vote.WAIT
+        assert rules.vote(own, SECONDS, LOST, [member(2, GONE)]).do is Vote.WAIT
 
 
 class TestStart:
@@ -213,10 +226,10 @@ def cut_off(seed):
                 heard[n] = (asked, answer(n, asked))
         if frozen is None and step % 5 == 0 and len(heard) == len(cut):
             electors = [member(n, a, age=now - asked) for n, (asked, a) in heard.items()]
-            if rules.guard(ME, electors, None).do is Do.FREEZE:
+            if rules.guard(ME, SECONDS, electors, None).do is Do.FREEZE:
                 # Until the signals have been sent.
                 frozen = now + 0.15
-        blind = [n for n in cut if math.floor(now - last_seen(n, now)) >= rules.VOTE_SECONDS]
+        blind = [n for n in cut if math.floor(now - last_seen(n, now)) >= SECONDS]
         if len(blind) >= rules.majority(number):
             voted = now
     return frozen, voted

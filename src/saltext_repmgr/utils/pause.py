@@ -1,0 +1,43 @@
+"""Pauses of repmgrd on this host that end by themselves: the guard sees to that."""
+
+import time
+from pathlib import Path
+
+from saltext_repmgr.utils import db
+from saltext_repmgr.utils import observe
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import UsageError
+
+_LONGEST_MINUTES = 24 * 60
+
+
+def begin(spec, layout, minutes):
+    """Pause repmgrd on this node; return when the pause ends, in seconds since the epoch."""
+    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
+        raise UsageError(f"minutes is {minutes!r}; give a number, for example minutes=15")
+    if not 0 < minutes <= _LONGEST_MINUTES:
+        raise UsageError(f"minutes is {minutes}; give more than 0 and at most {_LONGEST_MINUTES}")
+    if not Path(layout.guard_state).is_dir():
+        raise CommandFailed(
+            "this node has no guard that would end the pause; run 'state.apply repmgr' first"
+        )
+    until = time.time() + 60 * minutes
+    # First, so that no pause is ever without an end.
+    _lease(layout).write_text(f"{until:.0f}\n", encoding="ascii")
+    _set(spec, layout, True)
+    return until
+
+
+def end(spec, layout):
+    """Let repmgrd on this node fail over again."""
+    _set(spec, layout, False)
+    _lease(layout).unlink(missing_ok=True)
+
+
+def _lease(layout):
+    return Path(layout.guard_state, "paused-until")
+
+
+def _set(spec, layout, paused):
+    with observe.local_connection(spec, layout) as connection:
+        db.rows(connection, "SELECT repmgr.repmgrd_pause(%(paused)s)", {"paused": paused})
