@@ -153,7 +153,8 @@ def ssh_key(name):
 @reported
 def rejoined(name):
     """
-    Make a former primary that is down a standby of the primary.
+    Make a former primary that is down a standby of the primary, and also a standby that
+    went on past the point where the primary's timeline began.
 
     A crashed server's recovery is finished without letting anybody in. What it committed and
     nobody else has is reported, and its WAL is copied to a directory beside the data; then
@@ -178,6 +179,10 @@ def rejoined(name):
     changes = {"role": {"old": planning.describe_data(look.seen), "new": new}}
     if look.test:
         return _result(name, f"would make it a {new}: {action.reason}", changes)
+    if look.seen.running:
+        if _streams_after_all(look):
+            return _result(name, "it streams again")
+        act.stop(layout)
     try:
         rejoin.recover(layout)
         found = rejoin.examine(look.spec, layout, primary)
@@ -194,6 +199,16 @@ def rejoined(name):
         return _make_way(name, look, changes, err)
     look.again()
     return _result(name, f"{comment}; it is a {new} now", changes)
+
+
+def _streams_after_all(look):
+    """A standby that does not stream may just be about to."""
+    try:
+        act.wait_streaming(look.spec, look.layout, timeout=10)
+    except CommandFailed:
+        return False
+    look.again()
+    return True
 
 
 def _make_way(name, look, changes, err):

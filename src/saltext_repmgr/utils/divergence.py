@@ -55,9 +55,11 @@ def commits(dump):
     return sum(" COMMIT" in line for line in dump.splitlines())
 
 
-def segments(names, timeline, location, segment_size):
-    """Return those WAL file names that hold a timeline from a location (LSN) on."""
-    number = lsn.parse(location) // segment_size
-    per_id = 2**32 // segment_size
-    first = f"{timeline:08X}{number // per_id:08X}{number % per_id:08X}"
-    return sorted(n for n in names if len(n) == 24 and n[:8] == first[:8] and n >= first)
+def segments(names, timeline, begin, end, size):
+    """Return those WAL file names that hold a timeline between two LSNs; ``size`` in bytes."""
+
+    def name(location):
+        number = lsn.parse(location) // size
+        return f"{timeline:08X}{number // (2**32 // size):08X}{number % (2**32 // size):08X}"
+
+    return sorted(n for n in names if len(n) == 24 and name(begin) <= n <= name(end))

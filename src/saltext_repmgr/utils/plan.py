@@ -417,6 +417,12 @@ def _standby_running(spec, node, seen, primary, server):
             refusal=f"{node.name} follows timeline {seen.server.timeline}, later than the primary"
             f" {primary} on {server.timeline}: two histories exist. Nothing is changed",
         )
+    if seen.server.receiver is None and seen.server.timeline < server.timeline:
+        why = (
+            f"it does not stream and is on timeline {seen.server.timeline}, {primary} on"
+            f" {server.timeline}: it may have gone on past the fork"
+        )
+        return Plan(Role.STANDBY, (Action(Step.REJOIN, why),), primary=primary, notes=notes)
     actions = _registration(spec, node, seen.server, server, Role.STANDBY)
     return Plan(Role.STANDBY, actions, primary=primary, notes=notes)
 

@@ -63,6 +63,8 @@ def keep(layout, found):
     target = Path(f"{layout.data_directory}.diverged-{stamp}")
     target.mkdir(mode=0o700)
     size = host.control_file(layout).segment_size
-    for name in divergence.segments(os.listdir(source), found.timeline, found.fork, size):
+    for name in divergence.segments(
+        os.listdir(source), found.timeline, found.fork, found.end, size
+    ):
         shutil.copy2(source / name, target / name)
     return str(target)

@@ -168,6 +168,17 @@ def test_a_former_primary_rejoins(spec):
     assert steps(decided) == [Step.REJOIN, Step.REGISTER]
 
 
+def test_a_standby_that_cannot_follow_the_new_timeline_rejoins():
+    stuck = standby(receiver=None, timeline=1)
+    lies = data(standby=True)
+    live = server(timeline=2)
+    decided = plan.decide(SPEC, NODES["node2"], seen("node2", lies, stuck, node1=live))
+    assert steps(decided) == [Step.REJOIN]
+    streams = standby(timeline=1)
+    decided = plan.decide(SPEC, NODES["node2"], seen("node2", lies, streams, node1=live))
+    assert Step.REJOIN not in steps(decided)
+
+
 def test_a_former_primary_on_the_primary_s_timeline_is_kept_and_cloned_anew():
     lies = data(control=control(timeline=2))
     decided = plan.decide(SPEC, NODES["node2"], seen("node2", lies, node1=server(timeline=2)))
