@@ -185,6 +185,7 @@ def rejoined(name):
         act.stop(layout)
     try:
         rejoin.recover(layout)
+        rejoin.await_checkpoint(look.spec, primary)
         found = rejoin.examine(look.spec, layout, primary)
         comment = found.words
         if found.transactions:

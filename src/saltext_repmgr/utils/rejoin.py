@@ -3,16 +3,28 @@
 import datetime
 import os
 import shutil
+import time
 from pathlib import Path
 
+from saltext_repmgr.utils import db
 from saltext_repmgr.utils import divergence
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils.divergence import Divergence
 from saltext_repmgr.utils.errors import CommandFailed
 
 # It reads WAL from the end back to the last common checkpoint.
 _PATIENCE = 600
+# checkpoint_timeout is 300 by default.
+_CHECKPOINT_PATIENCE = 330
+
+_TIMELINES = """
+SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int AS written,
+       (SELECT timeline_id FROM pg_control_checkpoint()) AS recorded,
+       coalesce((SELECT pg_has_role(oid, 'usage') FROM pg_roles WHERE rolname = 'pg_checkpoint'),
+                false) AS may_checkpoint
+"""
 
 
 def _as_postgres(layout, argv):
@@ -30,6 +42,29 @@ def recover(layout):
     argv = [f"{layout.bindir}/postgres", "--single", "-D", layout.data_directory]
     argv += ["-c", f"config_file={layout.config_directory}/postgresql.conf", "template1"]
     host.change(_as_postgres(layout, argv))
+
+
+def await_checkpoint(spec, primary):
+    """Wait until the primary's control file knows its timeline.
+
+    A primary promoted a moment ago writes its new timeline there with its next checkpoint.
+    Until then pg_rewind before PostgreSQL 16 takes both servers to be on the same timeline.
+    """
+    deadline = time.monotonic() + _CHECKPOINT_PATIENCE
+    while True:
+        with observe.member_connection(spec, primary) as connection:
+            found = db.row(connection, _TIMELINES)
+            if found["written"] == found["recorded"]:
+                return
+            if found["may_checkpoint"]:
+                db.run(connection, "SET statement_timeout = 0")
+                db.run(connection, "CHECKPOINT")
+        if time.monotonic() > deadline:
+            raise CommandFailed(
+                f"{primary.name} did not finish a checkpoint within {_CHECKPOINT_PATIENCE} s since"
+                f" it was promoted; run 'CHECKPOINT' there as postgres and try again"
+            )
+        time.sleep(0.5)
 
 
 def examine(spec, layout, primary):
