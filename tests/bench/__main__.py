@@ -11,9 +11,11 @@ from tests.demo.screen import Screen
 from tests.lab import LabError
 
 from . import build
+from . import failover
 
 _RELEASES = ("bookworm", "trixie")
-_SUBJECTS = {"build": build.measure}
+_SUBJECTS = {"build": build.measure, "failover": failover.measure}
+_RUNS = {"build": 3, "failover": 5}
 
 
 def _runs(text: str) -> int:
@@ -33,9 +35,11 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=sorted(_SUBJECTS),
         default="build",
-        help="build: three hosts become a cluster (the default)",
+        help="build: three hosts become a cluster (the default); failover: how long nobody can"
+        " write when a primary is lost",
     )
-    parser.add_argument("--runs", type=_runs, default=3, help="of each; default: %(default)s")
+    defaults = ", ".join(f"{runs} for {subject}" for subject, runs in _RUNS.items())
+    parser.add_argument("--runs", "--rounds", type=_runs, help=f"of each; default: {defaults}")
     parser.add_argument("--release", choices=_RELEASES, default=_RELEASES[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--name", default="bench", help="name of its lab; default: %(default)s")
@@ -50,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
         return 2
     try:
         with Screen() as screen:
-            figures = _SUBJECTS[args.subject](args.name, args.release, args.runs, screen)
+            runs = args.runs or _RUNS[args.subject]
+            figures = _SUBJECTS[args.subject](args.name, args.release, runs, screen)
         if args.json:
             args.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     except (LabError, OSError) as err:

@@ -1,7 +1,10 @@
 """What the integration tests ask of a cluster in a lab."""
 
+import contextlib
 import copy
 import json
+
+from tests.lab import LabError
 
 PASSWORD = "correct-horse-battery-staple"
 VERSIONS = {"bullseye": 13, "bookworm": 15, "trixie": 17}
@@ -62,10 +65,11 @@ class Cluster:
 
     # -- looks --------------------------------------------------------------------------
 
-    def sql(self, name, query, dbname="postgres"):
+    def sql(self, name, query, dbname="postgres", timeout=60):
         """Run a query on a node over its socket and return psql's bare output."""
         argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-p", str(self.port), "-d", dbname]
-        return self.lab[name].run([*argv, "-c", query], user="postgres").stdout.strip()
+        done = self.lab[name].run([*argv, "-c", query], user="postgres", timeout=timeout)
+        return done.stdout.strip()
 
     def started(self, name):
         """When the server of a node was started."""
@@ -83,6 +87,32 @@ class Cluster:
         """The names of the standbys that stream from a node."""
         query = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
         return sorted(self.sql(name, query).split())
+
+    def primary(self, among=None):
+        """The one node of these (default: all) that is a primary; ``None`` while there is none,
+        or more than one."""
+        names = [host.name for host in self.nodes] if among is None else among
+        found = [name for name in names if self._writable(name)]
+        return found[0] if len(found) == 1 else None
+
+    def whole(self):
+        """Whether one node is the primary, all others stream from it, and repmgrd runs on all."""
+        names = [host.name for host in self.nodes]
+        running = "SELECT repmgr.repmgrd_is_running()"
+        with contextlib.suppress(LabError):
+            primary = self.primary()
+            return (
+                primary is not None
+                and self.streaming(primary) == sorted(n for n in names if n != primary)
+                and all(self.sql(name, running, "repmgr") == "t" for name in names)
+            )
+        return False
+
+    def _writable(self, name):
+        # It may be down, stopped or frozen.
+        with contextlib.suppress(LabError):
+            return self.sql(name, "SELECT pg_is_in_recovery()", timeout=5) == "f"
+        return False
 
     def plan(self, name):
         """What a node would do."""

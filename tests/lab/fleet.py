@@ -11,12 +11,15 @@ from pathlib import Path
 
 from . import disk
 from . import provision
+from .anchor import BRIDGE
 from .container import Machine
 from .errors import LabError
 from .host import Host
+from .process import run
 from .salt_side import SaltSide
 from .saltenv import salt_commands
 from .spec import MASTER
+from .spec import OUTSIDE
 from .spec import LabSpec
 from .spec import check_host_name
 from .spec import next_address
@@ -55,6 +58,26 @@ class Fleet(SaltSide):
 
     def __iter__(self) -> Iterator[Host]:
         return iter(list(self.hosts.values()))
+
+    def outside(self) -> list[str]:
+        """The words in front of a command of this machine that put it at the lab's switch.
+
+        It sees the hosts as any client does: of one that is cut off, nothing.
+        """
+        enter = self._known().anchor.enter("net")
+        run([*enter, "ip", "address", "replace", OUTSIDE, "dev", BRIDGE])
+        return enter
+
+    @property
+    def packages(self) -> Path:
+        """The Python packages of the Salt that the hosts have, as this machine sees them.
+
+        :raises LabError: the hosts have no Salt.
+        """
+        files = self._known().salt_files
+        if files is None:
+            raise LabError(f"the hosts of the lab {self.name!r} have no Salt")
+        return next(Path(files).glob("lib/python3.*/site-packages"))
 
     def _known(self) -> LabState:
         if self._state is None:

@@ -15,6 +15,9 @@ SUBNET = "10.77.0.0/24"
 _PREFIX = "10.77.0."
 _MASTER_NUMBER = 10
 
+#: The address of this machine in that network, for its programs that are started there.
+OUTSIDE = f"{_PREFIX}1/24"
+
 #: The host that runs the Salt master.
 MASTER = "master"
 
