@@ -3,6 +3,7 @@
 import pytest
 from salt.exceptions import SaltInvocationError
 
+from saltext_repmgr.utils import lsn
 from tests.functional.support.repmgr import slot
 
 WRITE = "SELECT pg_logical_emit_message(true, 'functional', repeat('x', 200000))"
@@ -21,7 +22,9 @@ def idle_slots(primary):
 def test_who_streams_from_the_primary(repmgr_pg, standby, host):
     (found,) = repmgr_pg.replication_status(host=host)
     assert set(found) == {
-        *("application_name", "state", "sent_lsn", "replay_lsn", "sync_state", "lag_bytes"),
+        *("application_name", "state", "sync_state", "lag_bytes"),
+        *("sent_lsn", "write_lsn", "flush_lsn", "replay_lsn"),
+        *("write_lag", "flush_lag", "replay_lag"),
     }
     assert found["application_name"] == standby.name
     assert (found["state"], found["sync_state"]) == ("streaming", "async")
@@ -43,6 +46,7 @@ def test_the_lag_is_what_is_sent_and_not_replayed(repmgr_pg, primary, standby):
         (found,) = repmgr_pg.replication_status()
         assert found["lag_bytes"] == repmgr_pg.lsn_diff(found["sent_lsn"], found["replay_lsn"])
         assert found["lag_bytes"] >= 200000
+        assert lsn.diff(found["write_lsn"], found["replay_lsn"]) >= 200000
     finally:
         standby.sql("SELECT pg_wal_replay_resume()")
     primary.eventually(caught_up, "t")
@@ -63,12 +67,39 @@ def test_slots(repmgr_pg, primary, standby):
     assert 200000 <= grown < 300000
     assert after["idle"]["restart_lsn"] == before["idle"]["restart_lsn"]
     assert (after["unused"]["restart_lsn"], after["unused"]["retained_bytes"]) == (None, None)
+    assert {
+        name: (found["wal_status"], found["application_name"]) for name, found in after.items()
+    } == {
+        "idle": ("reserved", None),
+        slot(standby): ("reserved", standby.name),
+        "unused": (None, None),
+    }
+
+
+def test_a_temporary_slot_is_none(repmgr_pg, primary):
+    with primary.connect() as session:
+        with session.cursor() as cursor:
+            cursor.execute("SELECT pg_create_physical_replication_slot('brief', true, true)")
+        assert primary.sql("SELECT count(*) FROM pg_replication_slots WHERE temporary") == "1"
+        assert "brief" not in {found["slot_name"] for found in repmgr_pg.slots()}
 
 
 @pytest.mark.usefixtures("idle_slots")
 def test_slots_as_the_role_of_repmgr(repmgr_pg):
     local, remote = repmgr_pg.slots(), repmgr_pg.slots(host="127.0.0.1")
     assert [found["slot_name"] for found in remote] == [found["slot_name"] for found in local]
+
+
+@pytest.mark.parametrize("host", [None, "127.0.0.1"])
+def test_lags_are_seconds(repmgr_pg, primary, standby, host):
+    # It is measured when WAL arrives, and forgotten some seconds after.
+    primary.sql(WRITE)
+    measured = "SELECT replay_lag IS NOT NULL FROM pg_stat_replication"
+    primary.eventually(measured, "t")
+    (found,) = repmgr_pg.replication_status(host=host)
+    lags = [found[f"{step}_lag"] for step in ("write", "flush", "replay")]
+    assert [type(lag) for lag in lags] == [float] * 3
+    assert 0 < min(lags) and max(lags) < 60
 
 
 def test_slots_of_a_standby(repmgr_pg, standby):

@@ -4,15 +4,18 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 from saltext_repmgr.utils import lsn
+from tests.functional.support.repmgr import slot
 
 OTHERS = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
 )
+WRITTEN = "SELECT pg_current_wal_lsn()"
 FIELDS = {
     *("system_identifier", "in_recovery", "timeline", "lsn", "started", "version", "clients"),
     *("next_xid", "user_objects", "receiver", "upstream_host", "upstream_port", "senders"),
-    "nodes",
+    *("nodes", "slots", "replay_lsn", "replay_age", "replay_paused"),
+    *("repmgrd_pid", "repmgrd_paused"),
 }
 
 
@@ -21,9 +24,9 @@ def identifier_of(cluster):
 
 
 def test_the_primary(repmgr_pg, primary, standby):
-    before = primary.sql("SELECT pg_current_wal_lsn()")
+    before = primary.sql(WRITTEN)
     found = repmgr_pg.status()
-    after = primary.sql("SELECT pg_current_wal_lsn()")
+    after = primary.sql(WRITTEN)
     assert set(found) == FIELDS
     assert found["system_identifier"] == identifier_of(primary)
     assert (found["in_recovery"], found["timeline"]) == (False, 1)
@@ -35,6 +38,10 @@ def test_the_primary(repmgr_pg, primary, standby):
     )
     assert (found["receiver"], found["upstream_host"], found["upstream_port"]) == (None,) * 3
     assert [sender["application_name"] for sender in found["senders"]] == [standby.name]
+    assert (found["replay_lsn"], found["replay_age"], found["replay_paused"]) == (None,) * 3
+    assert [(one["slot_name"], one["application_name"]) for one in found["slots"]] == [
+        (slot(standby), standby.name)
+    ]
     assert [(node["node_id"], node["type"]) for node in found["nodes"]] == [
         (primary.number, "primary"),
         (standby.number, "standby"),
@@ -58,12 +65,45 @@ def test_the_role_of_repmgr_learns_as_much_as_the_superuser(repmgr_pg, pair, nam
     port = getattr(pair, name).port
     local = repmgr_pg.status(port=port)
     remote = repmgr_pg.status(host="127.0.0.1", port=port)
-    varying = {"clients", "lsn", "senders", "next_xid"}
+    varying = {"clients", "lsn", "senders", "next_xid", "slots", "replay_lsn", "replay_age"}
     assert {k: v for k, v in remote.items() if k not in varying} == {
         k: v for k, v in local.items() if k not in varying
     }
-    for one, other in zip(remote["senders"], local["senders"], strict=True):
-        assert {k: bool(v) for k, v in one.items()} == {k: bool(v) for k, v in other.items()}
+    measured = {"write_lag", "flush_lag", "replay_lag", "retained_bytes"}
+    for rows in ("senders", "slots"):
+        for one, other in zip(remote[rows], local[rows], strict=True):
+            known = [
+                {k: bool(v) for k, v in row.items() if k not in measured} for row in (one, other)
+            ]
+            assert known[0] == known[1]
+
+
+def test_what_a_standby_replayed(repmgr_pg, primary, standby):
+    primary.sql("CREATE TABLE replayed (); DROP TABLE replayed")
+    standby.eventually(f"SELECT pg_last_wal_replay_lsn() >= '{primary.sql(WRITTEN)}'", "t")
+    found = repmgr_pg.status(host="127.0.0.1", port=standby.port)
+    assert isinstance(found["replay_age"], float) and 0 <= found["replay_age"] < 60
+    assert lsn.diff(found["lsn"], found["replay_lsn"]) >= 0
+    assert found["replay_paused"] is False
+    standby.sql("SELECT pg_wal_replay_pause()")
+    try:
+        assert repmgr_pg.status(host="127.0.0.1", port=standby.port)["replay_paused"] is True
+    finally:
+        standby.sql("SELECT pg_wal_replay_resume()")
+
+
+def test_a_password_in_the_metadata_stays_there(repmgr_pg, primary):
+    primary.sql(
+        "INSERT INTO repmgr.nodes SELECT 99, upstream_node_id, false, 'by-hand', 'standby', location,"
+        " 0, 'host=h password=hush user=u', repluser, slot_name, config_file"
+        " FROM repmgr.nodes LIMIT 1",
+        "repmgr",
+    )
+    try:
+        (found,) = [node for node in repmgr_pg.status()["nodes"] if node["node_id"] == 99]
+    finally:
+        primary.sql("DELETE FROM repmgr.nodes WHERE node_id = 99", "repmgr")
+    assert found["conninfo"] == "host=h password=******** user=u"
 
 
 def test_clients_are_the_sessions_of_others(repmgr_pg, primary):

@@ -72,8 +72,10 @@ def status(host=None, port=None):
     Return what a server says of itself: ``system_identifier`` (str), ``in_recovery`` (bool),
     ``timeline`` (int), ``lsn`` (str, written or received), ``started`` (str, UTC),
     ``version`` (int, server_version_num), ``clients`` (int, sessions other than repmgr's),
-    ``receiver`` and ``upstream_host``, ``upstream_port`` of a standby, ``senders`` and,
-    where repmgr's metadata are there, ``nodes``.
+    ``receiver``, ``upstream_host``, ``upstream_port``, ``replay_lsn``, ``replay_age`` (float,
+    seconds since the last replayed transaction was committed) and ``replay_paused`` of a standby,
+    ``senders``, ``slots`` and, where repmgr's metadata are there, ``nodes``, ``repmgrd_pid`` and
+    ``repmgrd_paused``.
 
     host, port
         As in :py:func:`reachable`.
@@ -188,7 +190,8 @@ def control_data(version=None, data_directory=None):
 def replication_status(host=None, port=None):
     """
     Return the standbys that stream from a server: a list of dictionaries with
-    ``application_name``, ``state``, ``sent_lsn``, ``replay_lsn``, ``sync_state`` and
+    ``application_name``, ``state``, ``sent_lsn``, ``write_lsn``, ``flush_lsn``, ``replay_lsn``,
+    ``sync_state``, ``write_lag``, ``flush_lag``, ``replay_lag`` (float, seconds, or None) and
     ``lag_bytes`` (int, what is sent and not replayed yet).
 
     host, port
@@ -214,8 +217,9 @@ def replication_status(host=None, port=None):
 def slots(host=None, port=None):
     """
     Return the replication slots of a server: a list of dictionaries with ``slot_name``,
-    ``slot_type``, ``active`` (bool), ``restart_lsn`` (str or None) and ``retained_bytes``
-    (int or None, WAL kept for it).
+    ``slot_type``, ``active`` (bool), ``restart_lsn`` (str or None), ``retained_bytes``
+    (int or None, WAL kept for it), ``wal_status`` and ``application_name`` (of the sender that
+    uses it, or None). Temporary slots are left out.
 
     host, port
         As in :py:func:`reachable`.
@@ -227,13 +231,7 @@ def slots(host=None, port=None):
         salt node1 repmgr_pg.slots
     """
     with _connect(host, port) as connection:
-        return db.rows(
-            connection,
-            "SELECT slot_name, slot_type, active, restart_lsn::text, pg_wal_lsn_diff("
-            " CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn()"
-            " ELSE pg_current_wal_lsn() END, restart_lsn)::bigint AS retained_bytes"
-            " FROM pg_replication_slots ORDER BY slot_name",
-        )
+        return facts.to_dict(asking.describe(connection, ROLE_NAME).slots)
 
 
 @translated

@@ -5,6 +5,7 @@ CLI Example:
 
 .. code-block:: bash
 
+    salt-run repmgr.status
     salt-run repmgr.preflight
 """
 
@@ -12,6 +13,7 @@ import salt.client
 
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import master
+from saltext_repmgr.utils import status as telling
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.errors import PillarError
 
@@ -37,6 +39,46 @@ def _cmd(tgt, fun, **kwargs):
     return found
 
 
+def _ended(told, code):
+    """Return data with which ``salt-run`` ends with an exit code.
+
+    It goes by the key; states and other callers of the runner go by the context.
+    """
+    __context__["retcode"] = code
+    return {**told, "retcode": code}
+
+
+def status(cluster=None):
+    """
+    Show a cluster on one screen: the tree of its nodes with roles, timelines, lag, daemons and
+    slots, and in words what is wrong and what to do. All minions are asked at once; what a
+    silent one cannot say is taken from the other members.
+
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+
+    Returns a dictionary, with ``--out=json`` as it is: ``format`` (int, 1), ``cluster`` (str),
+    ``verdict`` (``healthy``, ``degraded`` or ``broken``), ``primary`` (str or None), ``nodes``,
+    ``electors``, ``problems``, ``retcode`` (int, the exit code: 0, 1 or 2, as the verdict) and
+    ``outputter`` (how it is shown). A wrong pillar is a problem too, nothing is raised.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run repmgr.status
+        salt-run repmgr.status foobar --out=json
+    """
+    try:
+        spec = _spec(cluster)
+        names = [n.name for n in spec.members]
+        found = telling.examine(spec, master.ask(_cmd, names, timeout=master.STATUS_TIMEOUT))
+    except PillarError as err:
+        found = telling.unknown(cluster, err.problems)
+    told = {**telling.to_data(found), "outputter": "repmgr_status"}
+    return _ended(told, found.verdict.exit_code)
+
+
 def preflight(cluster=None):
     """
     Check the pillar and what the minions say, as the orchestration does before it begins.
@@ -44,9 +86,9 @@ def preflight(cluster=None):
     cluster
         Name of the cluster (str), where the master knows more than one.
 
-    Returns a dictionary: ``problems`` (every mistake, list of str; then the exit code is 1),
-    ``primary`` and ``reason``, ``order`` of work, and ``missing``, the nodes that cannot
-    take part, each with the reason.
+    Returns a dictionary: ``problems`` (every mistake, list of str), ``primary`` and ``reason``,
+    ``order`` of work, ``missing``, the nodes that cannot take part, each with the reason, and
+    ``retcode`` (int), the exit code: 1 with problems, else 0.
 
     CLI Example:
 
@@ -61,7 +103,6 @@ def preflight(cluster=None):
     except PillarError as err:
         problems = tuple(f"{key}: {message}" for key, message in err.problems)
         found = survey.Survey(cluster or "", problems=problems)
-    if found.problems:
-        __context__["retcode"] = 1
     told = facts.to_dict(found)
-    return {k: told[k] for k in ("cluster", "problems", "primary", "reason", "order", "missing")}
+    keys = ("cluster", "problems", "primary", "reason", "order", "missing")
+    return _ended({k: told[k] for k in keys}, 1 if found.problems else 0)

@@ -8,8 +8,8 @@ from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.plan import PROMOTE
 from saltext_repmgr.utils.plan import describe_data
 from saltext_repmgr.utils.plan import primaries
+from saltext_repmgr.utils.plan import reached
 from saltext_repmgr.utils.plan import two_primaries
-from saltext_repmgr.utils.plan import visible
 from saltext_repmgr.utils.spec import ClusterSpec
 
 
@@ -33,16 +33,12 @@ def choose_primary(spec: ClusterSpec, said: Mapping[str, Observation]) -> Choice
     """
     silent = [n.name for n in spec.data_nodes if n.name not in said]
     own = {n.name: said[n.name] for n in spec.data_nodes if n.name in said}
-    servers = {name: seen.server for name, seen in own.items() if seen.server is not None}
-    reached = dict(servers)
-    for seen in said.values():
-        for name, server in visible(seen).items():
-            reached.setdefault(name, server)
-    live = primaries(spec, reached)
+    servers = reached(said)
+    live = primaries(spec, servers)
     if len(live) > 1:
-        return Choice(None, "", problem=two_primaries(reached, live))
+        return Choice(None, "", problem=two_primaries(servers, live))
     if live:
-        return Choice(live[0], f"{live[0]} is the primary on timeline {reached[live[0]].timeline}")
+        return Choice(live[0], f"{live[0]} is the primary on timeline {servers[live[0]].timeline}")
     if silent:
         return Choice(
             None,

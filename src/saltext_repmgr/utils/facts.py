@@ -91,13 +91,31 @@ class NodeRecord:
 
 @dataclass(frozen=True)
 class Sender:
-    """A row of ``pg_stat_replication``."""
+    """A row of ``pg_stat_replication``; the lags are in seconds, None where nothing is measured."""
 
     application_name: str
     state: str | None
     sent_lsn: str | None
     replay_lsn: str | None
     sync_state: str | None
+    write_lsn: str | None = None
+    flush_lsn: str | None = None
+    write_lag: float | None = None
+    flush_lag: float | None = None
+    replay_lag: float | None = None
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A row of ``pg_replication_slots``; temporary ones, which end with their session, are none."""
+
+    slot_name: str
+    slot_type: str
+    active: bool
+    restart_lsn: str | None = None
+    retained_bytes: int | None = None  # WAL kept for it
+    wal_status: str | None = None
+    application_name: str | None = None  # of the sender that uses it
 
 
 @dataclass(frozen=True)
@@ -118,6 +136,12 @@ class Server:
     upstream_port: int | None = None
     senders: tuple[Sender, ...] = ()
     nodes: tuple[NodeRecord, ...] | None = None  # None: no repmgr metadata
+    slots: tuple[Slot, ...] = ()
+    replay_lsn: str | None = None  # in recovery, as the two below
+    replay_age: float | None = None  # seconds since the last replayed transaction was committed
+    replay_paused: bool | None = None
+    repmgrd_pid: int | None = None  # of the daemon, while it runs
+    repmgrd_paused: bool | None = None
 
     def record(self, node_id):
         """Return this server's own row about ``node_id``, or None."""

@@ -10,6 +10,8 @@ from saltext_repmgr.utils.errors import PillarError
 # seconds. A minion that is silent for the sum of both is taken for dead.
 ASK_TIMEOUT = 6
 PROBE_TIMEOUT = 3
+# Somebody waits for the answer, and one who is late is only shown as that.
+STATUS_TIMEOUT = 3
 
 
 def find_spec(opts, values, cluster=None):
@@ -49,19 +51,22 @@ def minion_pillar(opts, minion_id):
     return pillar.compile_pillar()
 
 
-def ask(cmd, names, function="repmgr_node.report"):
+def ask(cmd, names, function="repmgr_node.report", timeout=ASK_TIMEOUT):
     """Ask minions all at once and return ``{minion id: what it returned}``.
 
     cmd
         Salt's ``saltutil.cmd``.
     names
         Minion ids.
+    timeout
+        Seconds after which those that are silent are asked whether they still work on it. Who
+        does not answer that either is not waited for.
     """
     replies = cmd(
         list(names),
         function,
         tgt_type="list",
-        timeout=ASK_TIMEOUT,
+        timeout=timeout,
         gather_job_timeout=PROBE_TIMEOUT,
     )
     return {name: reply["ret"] for name, reply in replies.items() if "ret" in reply}

@@ -79,7 +79,7 @@ def observe(spec, node, layout):
         server_error=error,
         repmgrd=repmgrd,
         guard=_guard(layout, units[guard_files.UNIT]),
-        members=_members(spec, [n for n in spec.data_nodes if n.name != node.name]),
+        members=_members(spec, [n for n in spec.members if n.name != node.name]),
     )
 
 
@@ -104,7 +104,9 @@ def own_server(spec, layout, repmgrd):
         with local_connection(spec, layout) as connection:
             facts = server.describe(connection, ROLE_NAME)
             if facts.nodes is not None:
-                repmgrd = _daemon(connection, repmgrd)
+                attached = repmgrd.pid is not None and facts.repmgrd_pid == repmgrd.pid
+                paused = facts.repmgrd_paused
+                repmgrd = dataclasses.replace(repmgrd, attached=attached, paused=paused)
             return facts, repmgrd
     except ConnectionFailed as err:
         if err.kind is not Reach.REJECTED:
@@ -124,17 +126,6 @@ def _is_used(spec, layout, databases):
             if contents.of_users(connection):
                 return True
     return False
-
-
-def _daemon(connection, repmgrd):
-    # The functions answer NULL where the library is not preloaded.
-    found = db.row(
-        connection,
-        "SELECT repmgr.get_repmgrd_pid() AS pid, repmgr.repmgrd_is_running() AS running,"
-        " repmgr.repmgrd_is_paused() AS paused",
-    )
-    attached = bool(found["running"]) and repmgrd.pid is not None and found["pid"] == repmgrd.pid
-    return dataclasses.replace(repmgrd, attached=attached, paused=found["paused"])
 
 
 def _guard(layout, unit):

@@ -109,14 +109,16 @@ def primaries(spec: ClusterSpec, servers: Mapping[str, Server]):
     ]
 
 
+DECIDE = (
+    "Decide which one has the data that counts (later timeline, clients), stop the other one"
+    " ('systemctl stop postgresql@...' on it), then run the orchestration again"
+)
+
+
 def two_primaries(servers, names):
     """Return the refusal for a cluster in which more than one node takes writes."""
     lines = "; ".join(server_line(name, servers[name]) for name in names)
-    return (
-        f"{len(names)} nodes act as primary, nothing is changed: {lines}. Decide which one has"
-        " the data that counts (later timeline, clients), stop the other one"
-        " ('systemctl stop postgresql@...' on it), then run the orchestration again"
-    )
+    return f"{len(names)} nodes act as primary, nothing is changed: {lines}. {DECIDE}"
 
 
 def visible(seen: Observation):
@@ -124,6 +126,19 @@ def visible(seen: Observation):
     servers = {n: m.server for n, m in seen.members.items() if m.server is not None}
     if seen.server is not None:
         servers[seen.node] = seen.server
+    return servers
+
+
+def reached(said: Mapping[str, Observation]):
+    """Return ``{name: server}`` of all servers that answered anybody.
+
+    said
+        What nodes say, by name. What a node says of itself outranks what others see of it.
+    """
+    servers = {name: seen.server for name, seen in said.items() if seen.server is not None}
+    for seen in said.values():
+        for name, server in visible(seen).items():
+            servers.setdefault(name, server)
     return servers
 
 
@@ -156,7 +171,7 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
 
 
 def _primary_running(spec, node, seen):
-    actions = _registration(spec, node, seen.server, seen.server, Role.PRIMARY)
+    actions = registration(spec, node, seen.server, seen.server, Role.PRIMARY)
     notes = ()
     if spec.bootstrap_primary.name != node.name:
         notes = (
@@ -203,7 +218,7 @@ def _become_primary(spec, node, seen, new):
     if seen.running:
         if seen.server.in_recovery:
             return Plan(None, refusal=f"{node.name} is a standby and no primary answers; {PROMOTE}")
-        actions = _registration(spec, node, seen.server, seen.server, Role.PRIMARY)
+        actions = registration(spec, node, seen.server, seen.server, Role.PRIMARY)
         return Plan(Role.PRIMARY, actions or (register,), primary=node.name)
     if data.content in (Content.ABSENT, Content.EMPTY) and not data.unfinished_clone:
         if not new:
@@ -355,7 +370,7 @@ def _same_cluster(spec, node, seen, primary, server):
         )
     if data.standby:
         actions = (Action(Step.START, "it is a standby of this cluster and is down"),)
-        actions += _registration(spec, node, None, server, Role.STANDBY)
+        actions += registration(spec, node, None, server, Role.STANDBY)
         return Plan(Role.STANDBY, actions, primary=primary)
     return _former_primary(spec, node, seen, primary, server)
 
@@ -423,7 +438,7 @@ def _standby_running(spec, node, seen, primary, server):
             f" {server.timeline}: it may have gone on past the fork"
         )
         return Plan(Role.STANDBY, (Action(Step.REJOIN, why),), primary=primary, notes=notes)
-    actions = _registration(spec, node, seen.server, server, Role.STANDBY)
+    actions = registration(spec, node, seen.server, server, Role.STANDBY)
     return Plan(Role.STANDBY, actions, primary=primary, notes=notes)
 
 
@@ -469,8 +484,13 @@ def _witness_copy_differs(own, primary):
     return "" if ids == wanted else f"its copy of the metadata knows {ids}, the primary {wanted}"
 
 
-def _registration(spec, node, own, primary, role):
-    """Return the registration action where the primary's metadata differ, else nothing."""
+def registration(spec, node, own, primary, role):
+    """Return the registration action where the primary's metadata differ, else nothing.
+
+    own, primary
+        The :class:`~saltext_repmgr.utils.facts.Server` of the node (None: it is down) and that
+        of the primary.
+    """
     upstream = None
     if role is Role.STANDBY and own is not None:
         upstream = upstream_of(spec, own)

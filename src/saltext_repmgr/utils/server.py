@@ -4,10 +4,13 @@ from saltext_repmgr.utils import db
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Server
+from saltext_repmgr.utils.facts import Slot
+from saltext_repmgr.utils.scrub import scrub
 
 # One round trip. A primary's timeline is the one it writes: the control file knows a
 # new timeline only after the next checkpoint. A standby's is the one it receives, or,
-# while it receives nothing, that of its last restart point.
+# while it receives nothing, that of its last restart point. Seconds are rounded to what an
+# interval holds, so that JSON has them as floats.
 _SERVER = """
 SELECT s.system_identifier::text,
        r.in_recovery,
@@ -15,32 +18,53 @@ SELECT s.system_identifier::text,
             THEN coalesce(w.received_tli, c.timeline_id)
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
        END AS timeline,
-       (CASE WHEN r.in_recovery
-             THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
-             ELSE pg_current_wal_lsn()
-        END)::text AS lsn,
+       p.lsn::text AS lsn,
        to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
            AS started,
        current_setting('server_version_num')::int AS version,
        w.status AS receiver, w.sender_host AS upstream_host, w.sender_port AS upstream_port,
+       CASE WHEN r.in_recovery THEN pg_last_wal_replay_lsn()::text END AS replay_lsn,
+       CASE WHEN r.in_recovery
+            THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
+       END AS replay_age,
+       CASE WHEN r.in_recovery THEN pg_is_wal_replay_paused() END AS replay_paused,
        (SELECT count(*) FROM pg_stat_activity
          WHERE backend_type = 'client backend' AND usename IS DISTINCT FROM %(role)s
            AND pid <> pg_backend_pid())::int AS clients,
        pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_xid,
+       (SELECT coalesce(json_agg(x), '[]') FROM (
+           SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn, sync_state,
+                  round(extract(epoch FROM write_lag)::numeric, 6) AS write_lag,
+                  round(extract(epoch FROM flush_lag)::numeric, 6) AS flush_lag,
+                  round(extract(epoch FROM replay_lag)::numeric, 6) AS replay_lag
+             FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup'
+            ORDER BY application_name) x) AS senders,
+       (SELECT coalesce(json_agg(x), '[]') FROM (
+           SELECT t.slot_name, t.slot_type, t.active, t.restart_lsn,
+                  pg_wal_lsn_diff(p.lsn, t.restart_lsn)::bigint AS retained_bytes,
+                  t.wal_status, a.application_name
+             FROM pg_replication_slots t LEFT JOIN pg_stat_replication a ON a.pid = t.active_pid
+            WHERE NOT t.temporary
+            ORDER BY t.slot_name) x) AS slots,
        to_regclass('repmgr.nodes') IS NOT NULL AS has_nodes
   FROM pg_control_system() s
  CROSS JOIN pg_control_checkpoint() c
  CROSS JOIN (SELECT pg_is_in_recovery() AS in_recovery) r
+ CROSS JOIN LATERAL (
+      SELECT CASE WHEN r.in_recovery
+                  THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+                  ELSE pg_current_wal_lsn()
+             END AS lsn) p
   LEFT JOIN pg_stat_wal_receiver w ON true
 """
-_SENDERS = """
-SELECT application_name, state, sent_lsn::text, replay_lsn::text, sync_state
-  FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup' ORDER BY application_name
-"""
-_NODES = """
-SELECT node_id, node_name, type, upstream_node_id, active, location, priority, conninfo,
-       slot_name, config_file
-  FROM repmgr.nodes ORDER BY node_id
+# The functions answer NULL where repmgr's library is not preloaded.
+_METADATA = """
+SELECT (SELECT coalesce(json_agg(x), '[]') FROM (
+           SELECT node_id, node_name, type, upstream_node_id, active, location, priority, conninfo,
+                  slot_name, config_file
+             FROM repmgr.nodes ORDER BY node_id) x) AS nodes,
+       CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_repmgrd_pid() END AS repmgrd_pid,
+       repmgr.repmgrd_is_paused() AS repmgrd_paused
 """
 
 
@@ -51,8 +75,14 @@ def describe(connection, role):
         Name of repmgr's role, whose sessions do not count as clients.
     """
     facts = db.row(connection, _SERVER, {"role": role})
-    nodes = None
     if facts.pop("has_nodes"):
-        nodes = tuple(NodeRecord(**row) for row in db.rows(connection, _NODES))
-    senders = tuple(Sender(**row) for row in db.rows(connection, _SENDERS))
-    return Server(nodes=nodes, senders=senders, **facts)
+        facts |= db.row(connection, _METADATA)
+        facts["nodes"] = tuple(map(_record, facts["nodes"]))
+    facts["senders"] = tuple(Sender(**row) for row in facts["senders"])
+    facts["slots"] = tuple(Slot(**row) for row in facts["slots"])
+    return Server(**facts)
+
+
+def _record(row):
+    # Whoever registered by hand may have put a password there, and facts travel.
+    return NodeRecord(**{**row, "conninfo": scrub(row["conninfo"])})

@@ -2,6 +2,7 @@
 go, and is the cluster healthy. Pure; the asking is done by the callers.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
@@ -71,7 +72,7 @@ def read_reports(spec: ClusterSpec, replies: Mapping[str, object]):
 def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
     """Return what an orchestration has to go by, given what the minions said."""
     observations, reports, problems, missing = read_reports(spec, replies)
-    problems += _disagreements(spec, reports)
+    problems += disagreements(spec, reports)
     if not observations and not problems:
         problems = [f"{name}: {why}" for name, why in missing.items()]
     if problems:
@@ -100,7 +101,8 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
     )
 
 
-def _disagreements(spec, reports):
+def disagreements(spec, reports):
+    """Return, as lines, in what the nodes' pillars and releases contradict each other."""
     problems = []
     for name, report in reports.items():
         if report["cluster"] != spec.cluster:
@@ -141,14 +143,29 @@ def order(spec: ClusterSpec, primary):
 
 @dataclass(frozen=True)
 class Ailment:
-    """Something that is not as it should be, in one readable line.
+    """Something that is not as it should be.
 
+    node
+        Whose it is; empty where it is the whole cluster's.
+    step
+        What to do about it, where ``what`` does not say so.
+    planned
+        A run of the states does it.
     settles
         It may well go away by itself within seconds, so it is worth another look.
     """
 
-    line: str
+    node: str
+    what: str
+    step: str = ""
+    planned: bool = False
     settles: bool = False
+
+    @property
+    def line(self):
+        """All of it in one readable line."""
+        line = f"{self.node}: {self.what}" if self.node else self.what
+        return f"{line} ({self.step})" if self.step else line
 
 
 def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
@@ -158,56 +175,83 @@ def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
         A dry run: tell what a real one would do from here.
     """
     observations, _, problems, missing = read_reports(spec, replies)
-    found = [Ailment(problem) for problem in problems]
-    found += [Ailment(f"{name}: {why}") for name, why in missing.items()]
+    found = [Ailment("", problem) for problem in problems]
+    found += [Ailment(name, why) for name, why in missing.items()]
     chosen = choose_primary(spec, observations)
     if chosen.problem and not missing:
-        return found + [Ailment(chosen.problem)]
-    primary = _server(observations, chosen.primary)
+        return found + [Ailment("", chosen.problem)]
+    primary = plan.reached(observations).get(chosen.primary)
     run = plan.Run(chosen.primary, chosen.new, chosen.system_identifier, assume=test)
     for node in spec.members:
         if node.name in observations:
-            found += _node_ailments(spec, node, observations[node.name], run, primary)
+            found += node_ailments(spec, node, observations[node.name], run, primary)
     return found
 
 
-def _server(observations, name):
-    for seen in observations.values():
-        server = plan.visible(seen).get(name)
-        if server is not None:
-            return server
-    return None
+def node_ailments(spec, node, seen, run, primary):
+    """Return what is wrong with a node that said what it sees.
 
-
-def _node_ailments(spec, node, seen, run, primary):
+    run
+        The :class:`~saltext_repmgr.utils.plan.Run` it goes by.
+    primary
+        The :class:`~saltext_repmgr.utils.facts.Server` of the primary, or None.
+    """
     decided = plan.decide(spec, node, seen, run)
     if decided.refusal:
-        return [Ailment(f"{node.name}: {decided.refusal}")]
+        return [Ailment(node.name, decided.refusal)]
     if decided.actions:
         steps = ", ".join(f"{a.step.value} ({a.reason})" for a in decided.actions)
-        return [Ailment(f"{node.name}: still to do: {steps}")]
+        return [Ailment(node.name, f"still to do: {steps}", planned=True)]
     found = []
     if not node.is_witness and node.name != run.primary and primary is not None:
-        found += _stream_ailments(spec, node, seen, primary)
-    if not seen.repmgrd.attached:
-        line = f"{node.name}: repmgrd does not run (unit: {seen.repmgrd.unit})"
-        found.append(Ailment(line, settles=True))
-    elif seen.repmgrd.paused:
-        way_out = f"'salt {node.name} repmgr.service_unpause'"
-        found.append(
-            Ailment(f"{node.name}: repmgrd is paused, no failover will happen ({way_out})")
+        found += stream_ailments(spec, node, seen.server, primary)
+    if spec.fence:
+        found += guard_ailments(node, seen.guard)
+    return found + daemon_ailments(node, seen.repmgrd, seen.guard.paused_until)
+
+
+def guard_ailments(node, guard):
+    """Return what is wrong with a node's :class:`~saltext_repmgr.utils.facts.Guard`."""
+    if not guard.attached:
+        what = f"its guard does not run (unit: {guard.unit}): it could become a second primary"
+        step = f"'salt {node.name} state.apply repmgr', and see 'journalctl -u repmgr-guard' on it"
+        return [Ailment(node.name, what, step, settles=True)]
+    if guard.state == "frozen":
+        what = f"its guard froze the server: {guard.reason}"
+        return [Ailment(node.name, what, "look at the network between the nodes", settles=True)]
+    return []
+
+
+def daemon_ailments(node, repmgrd, paused_until=None):
+    """Return what is wrong with a node's :class:`~saltext_repmgr.utils.facts.Repmgrd`.
+
+    paused_until
+        When a pause of it ends by itself, in seconds since the epoch; None: never.
+    """
+    if not repmgrd.attached:
+        what = f"repmgrd does not run (unit: {repmgrd.unit})"
+        step = (
+            f"'salt {node.name} state.apply repmgr.daemon', and see 'journalctl -u repmgrd' on it"
         )
-    return found
+        return [Ailment(node.name, what, step, settles=True)]
+    if repmgrd.paused:
+        end = "it does not end by itself"
+        if paused_until:
+            end = time.strftime("until %H:%M:%S UTC", time.gmtime(paused_until))
+        what = f"repmgrd is paused, no failover will happen; {end}"
+        return [Ailment(node.name, what, step=f"'salt {node.name} repmgr_node.unpause'")]
+    return []
 
 
-def _stream_ailments(spec, node, seen, primary):
-    server = seen.server
+def stream_ailments(spec, node, server, primary):
+    """Return what is wrong with the replication of a standby that runs."""
     if server.receiver != "streaming":
-        line = f"{node.name}: does not stream (WAL receiver: {server.receiver or 'none'})"
+        what = f"does not stream (WAL receiver: {server.receiver or 'none'})"
     elif plan.upstream_of(spec, server) is None:
-        line = f"{node.name}: streams from {server.upstream_host}, which is no node of the pillar"
+        what = f"streams from {server.upstream_host}, which is no node of the pillar"
     elif server.timeline != primary.timeline:
-        line = f"{node.name}: on timeline {server.timeline}, the primary is on {primary.timeline}"
+        what = f"on timeline {server.timeline}, the primary is on {primary.timeline}"
     else:
         return []
-    return [Ailment(line, settles=True)]
+    step = f"see 'salt {node.name} repmgr.node_check' and the log of its server"
+    return [Ailment(node.name, what, step, settles=True)]

@@ -11,6 +11,7 @@ from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import ControlFile
 from saltext_repmgr.utils.facts import DataDirectory
+from saltext_repmgr.utils.facts import Guard
 from saltext_repmgr.utils.facts import Member
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Observation
@@ -84,7 +85,10 @@ def seen(name, lies=BARE, own=None, member=False, cloning=False, **members):
         for n, s in members.items()
     }
     return Observation(
-        name, 15, True, True, member, lies, own is not None, cloning, own, members=reached
+        name,
+        *(15, True, True, member, lies, own is not None, cloning, own),
+        guard=Guard("active", 7, 1.5, True, "idle"),
+        members=reached,
     )
 
 
