@@ -15,6 +15,10 @@
     - target: /etc/systemd/system/repmgrd.service
     - makedirs: True
 
+# The minion takes repmgr's events to the master.
+events of {{ node.node }}:
+  repmgr.events_watched
+
 repmgrd:
   repmgr.repmgrd_running:
     - require:

@@ -25,12 +25,29 @@ packages of {{ node.node }}:
     - require:
       - file: /etc/postgresql-common/createcluster.d/repmgr.conf
 
+# Where repmgr leaves its events, and what it leaves them with.
+{{ node.spool }}:
+  file.directory:
+    - user: {{ node.os_user }}
+    - group: {{ node.os_user }}
+    - mode: '0700'
+    - require:
+      - pkg: packages of {{ node.node }}
+
+{{ node.spool_program }}:
+  file.managed:
+    - contents: {{ node.spool_program_text | tojson }}
+    - mode: '0755'
+    - makedirs: True
+
 {{ node.repmgr_conf }}:
   file.managed:
     - contents: {{ node.repmgr_conf_text | tojson }}
     - mode: '0644'
     - require:
       - pkg: packages of {{ node.node }}
+      - file: {{ node.spool }}
+      - file: {{ node.spool_program }}
 
 {{ node.passfile }}:
   repmgr.passfile:

@@ -19,11 +19,13 @@ KEYS = (
     "password",
     "ssh",
     "force",
+    "rejoin",
     "manage_hosts",
     "postgres",
     "settings",
     "pgbouncer",
 )
+REJOIN = ("auto", "ask", "never")
 _SYNONYMS = {
     "name": "cluster",
     "cluster_name": "cluster",
@@ -77,6 +79,7 @@ def read(pillar):
             problems, f"{ROOT}.settings", pillar.get("settings", MISSING)
         ),
         force=checks.boolean(problems, f"{ROOT}.force", pillar.get("force", MISSING), False),
+        rejoin=_rejoin(problems, pillar.get("rejoin", MISSING)),
         manage_hosts=manage_hosts,
         ssh=pillar_secrets.ssh(problems, f"{ROOT}.ssh", pillar.get("ssh", MISSING)),
     )
@@ -98,6 +101,13 @@ def _cluster(problems, value):
         problems.add(key, "is missing; write the cluster's name, for example 'cluster: foobar'")
         return None
     return checks.name(problems, key, value, "the cluster's name")
+
+
+def _rejoin(problems, value):
+    if value is MISSING:
+        return ClusterSpec.rejoin
+    synonyms = {"automatic": "auto", "always": "auto", "manual": "ask", "no": "never"}
+    return checks.choice(problems, f"{ROOT}.rejoin", value, REJOIN, synonyms)
 
 
 def _subnets(problems, value):

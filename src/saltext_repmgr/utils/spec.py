@@ -60,6 +60,7 @@ class ClusterSpec:
     postgres: PostgresSpec = PostgresSpec()
     settings: Mapping[str, object] = field(default_factory=dict)
     force: bool = False
+    rejoin: str = "ask"
     manage_hosts: bool = False
     ssh: Mapping[str, str] | None = field(default=None, repr=False)
 

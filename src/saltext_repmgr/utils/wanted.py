@@ -6,6 +6,7 @@ from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import release
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import spool
 from saltext_repmgr.utils.errors import PillarError
 from saltext_repmgr.utils.plan import Run
 from saltext_repmgr.utils.spec import Layout
@@ -191,6 +192,9 @@ def describe(spec, node, layout):
         "settings_text": pg_settings.render(pg_settings.server_settings(spec, node, layout)),
         "hba_file": f"{layout.config_directory}/pg_hba.conf",
         "sudoers_text": sudoers(layout),
+        "spool": spool.DIRECTORY,
+        "spool_program": spool.PROGRAM,
+        "spool_program_text": spool.source(),
         "unit_text": repmgrd_unit(spec, layout),
         "ssh": ssh_files(spec),
     }
