@@ -33,7 +33,7 @@ def _every_module_has_a_page(app):
     del app
     missing = [
         f"docs/reference/{folder}/{path.stem}.rst"
-        for folder in ("modules", "states", "runners", "output")
+        for folder in ("modules", "states", "runners", "output", "beacons")
         for path in sorted((PACKAGE / folder).glob("[!_]*.py"))
         if not (ROOT / "docs" / "reference" / folder / f"{path.stem}.rst").exists()
     ]

@@ -26,6 +26,10 @@ repmgr-guard:
     - target: /etc/systemd/system/repmgrd.service
     - makedirs: True
 
+# The minion takes repmgr's events to the master.
+events of {{ node.node }}:
+  repmgr.events_watched
+
 repmgrd:
   repmgr.repmgrd_running:
     - require:

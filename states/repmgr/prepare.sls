@@ -25,22 +25,34 @@ packages of {{ node.node }}:
     - require:
       - file: /etc/postgresql-common/createcluster.d/repmgr.conf
 
+# Where repmgr leaves its events.
+{{ node.spool }}:
+  file.directory:
+    - user: {{ node.os_user }}
+    - group: {{ node.os_user }}
+    - mode: '0700'
+    - require:
+      - pkg: packages of {{ node.node }}
+
+# What repmgr.conf names: the vote, and what takes events.
+{{ node.guard_directory }}:
+  repmgr.guard_installed:
+    - require:
+      - pkg: packages of {{ node.node }}
+
 {{ node.repmgr_conf }}:
   file.managed:
     - contents: {{ node.repmgr_conf_text | tojson }}
     - mode: '0644'
     - require:
       - pkg: packages of {{ node.node }}
+      - file: {{ node.spool }}
+      - repmgr: {{ node.guard_directory }}
 
 {{ node.passfile }}:
   repmgr.passfile:
     - require:
       - pkg: packages of {{ node.node }}
-
-{{ node.guard_directory }}:
-  repmgr.guard_installed:
-    - require:
-      - repmgr: {{ node.passfile }}
 
 # repmgr stops and starts the server on its own during a failover or a rejoin.
 /etc/sudoers.d/repmgr:

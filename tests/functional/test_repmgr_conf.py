@@ -7,6 +7,7 @@ import tempfile
 import pytest
 
 from saltext_repmgr.utils import errors
+from saltext_repmgr.utils import parse
 from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils.repmgr_parameters import PARAMETERS
@@ -31,6 +32,7 @@ NASTY = (
     "# no comment",
     "a = b, c; d | e & f $g `h` !",
     "grüße ↔ 数据",
+    "two\nlines",
     "x" * 1023,
 )
 
@@ -65,8 +67,8 @@ def dump(repmgr, readable_directory):
             check=False,
             cwd="/",
         )
-        pairs = (line.split("|", 1) for line in done.stdout.splitlines())
-        return done.returncode, dict(pairs), done.stderr
+        read = parse.dump_config(done.stdout) if done.stdout else {}
+        return done.returncode, read, done.stderr
 
     return run
 

@@ -95,6 +95,7 @@ def test_the_page_has_the_keys_of_the_validator(text, heading):
 @pytest.mark.parametrize(
     ("heading", "key", "default"),
     [
+        ("repmgr", "rejoin", ClusterSpec.rejoin),
         ("repmgr.nodes.<minion id>", "role", NodeSpec.role.value),
         ("repmgr.nodes.<minion id>", "priority", NodeSpec.priority),
         ("repmgr.nodes.<minion id>", "location", NodeSpec.location),

@@ -9,12 +9,17 @@ CLI Example:
     salt-run repmgr.preflight
 """
 
+import os
+
 import salt.client
 
 from saltext_repmgr.utils import facts
+from saltext_repmgr.utils import healing
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import status as telling
 from saltext_repmgr.utils import survey
+from saltext_repmgr.utils import wanted
+from saltext_repmgr.utils.boundary import translated
 from saltext_repmgr.utils.errors import PillarError
 
 __virtualname__ = "repmgr"
@@ -106,3 +111,67 @@ def preflight(cluster=None):
     told = facts.to_dict(found)
     keys = ("cluster", "problems", "primary", "reason", "order", "missing")
     return _ended({k: told[k] for k in keys}, 1 if found.problems else 0)
+
+
+@translated
+def heal(cluster=None, minion=None):
+    """
+    Run the orchestration of a cluster, where pillar allows that and there is something to mend.
+
+    Made for the master's reactor, see ``states/repmgr/reactor/heal.sls``. Several calls about one
+    failover lead to one run, and a call that comes while one goes on looks again after it.
+
+    cluster
+        Name of the cluster (str).
+    minion
+        Id of a minion (str) instead; its cluster is meant, and nothing is done without one.
+
+    Returns a dictionary: ``cluster``, ``ran`` (bool), ``reason`` (str) and, after a run, ``ok``
+    (bool; then the exit code is 1 unless it is true). It runs only with ``rejoin: auto`` in
+    pillar, and only when a node that answers needs something. A run is announced and
+    reported on the event bus as ``repmgr/<cluster>/heal``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run repmgr.heal cluster=foobar
+    """
+    spec = _spec(cluster) if minion is None else _spec_of_minion(minion)
+    if spec is None:
+        return {"cluster": None, "ran": False, "reason": f"{minion} is no node of a cluster"}
+    told = {"cluster": spec.cluster, "ran": False}
+    if spec.rejoin != "auto":
+        return {**told, "reason": f"pillar says 'rejoin: {spec.rejoin}'"}
+    turn = healing.await_turn(os.path.join(__opts__["cachedir"], "repmgr"), spec.cluster)
+    if turn is None:
+        return {**told, "reason": "another call is about to begin"}
+    with turn:
+        names = [n.name for n in spec.members]
+        busy = healing.await_calm(lambda: master.ask(_cmd, names, "saltutil.running"))
+        if busy:
+            return {**told, "reason": busy}
+        lines = healing.curable(spec, master.ask(_cmd, names))
+        if not lines:
+            return {**told, "reason": "no node that answers needs anything"}
+        ok = _orchestrate(spec, lines)
+    if not ok:
+        __context__["retcode"] = 1
+    return {**told, "ran": True, "ok": ok, "reason": "; ".join(lines)}
+
+
+def _spec_of_minion(minion):
+    values = master.minion_pillar(__opts__, minion)
+    if wanted.PILLAR_KEY not in values:
+        return None
+    spec = wanted.read(values)
+    return spec if minion in [n.name for n in spec.members] else None
+
+
+def _orchestrate(spec, lines):
+    tag = f"repmgr/{spec.cluster}/heal"
+    __salt__["event.send"](tag, {"cluster": spec.cluster, "stage": "started", "reasons": lines})
+    done = __salt__["state.orchestrate"]("repmgr.cluster", pillar={"cluster": spec.cluster})
+    ok = done["retcode"] == 0
+    __salt__["event.send"](tag, {"cluster": spec.cluster, "stage": "ended", "ok": ok})
+    return ok

@@ -8,6 +8,8 @@ is a primary here, whatever pillar says. The ``repmgr`` SLS files put the states
 All values come from the pillar key ``repmgr``, so no secret passes through an SLS file.
 """
 
+import json
+import os
 import time
 
 from salt.exceptions import CommandExecutionError
@@ -35,6 +37,11 @@ _PROGRESS_INTERVAL = 2
 
 # Autovacuum writes too; twice in a row it does not come in the second that a stop takes.
 _STOP_ATTEMPTS = 3
+
+_BEACON_INTERVAL = 2
+_BEACON_HEADER = "# Written by Salt (saltext-repmgr).\n"
+# Where no minion runs Salt knows at once; a busy one may take its time.
+_ANSWER = 20
 
 
 def __virtual__():
@@ -582,3 +589,50 @@ def _newer(files, started, test):
     if test:
         return ", ".join(path for path, text in files.items() if not host.holds(path, text))
     return ", ".join(path for path in files if host.changed_since(path, started))
+
+
+@reported
+def events_watched(name):
+    """
+    Have the minion bring repmgr's events to the master's event bus: the beacon ``repmgr``, in a
+    file of the minion's configuration directory for every start of the minion, and in the
+    running minion at once.
+
+    name
+        Anything.
+
+    .. code-block:: yaml
+
+        repmgr's events:
+          repmgr.events_watched: []
+    """
+    included = os.path.dirname(__opts__["default_include"])
+    path = os.path.join(os.path.dirname(__opts__["conf_file"]), included, "repmgr-events.conf")
+    beacon = [{"interval": _BEACON_INTERVAL}]
+    text = f"{_BEACON_HEADER}{json.dumps({'beacons': {'repmgr': beacon}})}\n"
+    written = __states__["file.managed"](
+        path, contents=text.splitlines(), mode="0644", makedirs=True
+    )
+    if written["result"] is False:
+        return {**written, "name": name}
+    changes = {path: written["changes"]} if written["changes"] else {}
+    # A minion that does not run reads the file when it starts.
+    running = _beacons_of_minion()
+    if running is not None and running.get("repmgr") != beacon:
+        changes["repmgr"] = {"old": running.get("repmgr"), "new": beacon}
+        if not __opts__["test"]:
+            _set_beacon(beacon, "repmgr" in running)
+    would = "would be" if changes and __opts__["test"] else "are"
+    return _result(name, f"repmgr's events {would} read every {_BEACON_INTERVAL} s", changes)
+
+
+def _beacons_of_minion():
+    """Return the beacons of the running minion, or None where none runs."""
+    return __salt__["beacons.list"](return_yaml=False, include_pillar=False, timeout=_ANSWER)
+
+
+def _set_beacon(beacon, known):
+    verb = "modify" if known else "add"
+    done = __salt__[f"beacons.{verb}"]("repmgr", beacon, timeout=_ANSWER)
+    if not done["result"]:
+        raise CommandFailed(f"{done['comment']}; restart the minion, which reads it from its file")

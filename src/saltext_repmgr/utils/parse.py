@@ -280,12 +280,22 @@ def service_actions(text):
 
 
 def dump_config(text):
-    """Return ``{name: value}`` of ``--dump-config``, all values as text."""
+    """Return ``{name: value}`` of ``--dump-config``, all values as text.
+
+    repmgr prints the line feeds of a value as they are.
+    """
     settings = {}
+    name = None
     for row in _lines(text):
-        with _Line(row):
-            name, value = re.fullmatch(r"([a-z_]+)\|(.*)", row).groups()
-            settings[name] = value
+        match = re.fullmatch(r"([a-z_]+)\|(.*)", row)
+        if match:
+            name = match[1]
+            settings[name] = match[2]
+        elif name:
+            settings[name] += f"\n{row}"
+        else:
+            with _Line(row):
+                raise ValueError(row)
     if not settings:
         raise ParseError("'repmgr --dump-config' printed nothing")
     return settings

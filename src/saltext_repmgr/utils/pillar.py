@@ -87,9 +87,7 @@ def read(pillar):
         failover_after=checks.integer(
             problems, f"{ROOT}.failover_after", pillar.get("failover_after", 4), 3, 3600
         ),
-        rejoin=checks.choice(
-            problems, f"{ROOT}.rejoin", pillar.get("rejoin", "ask"), REJOIN, _REJOIN_SYNONYMS
-        ),
+        rejoin=_rejoin(problems, pillar.get("rejoin", MISSING)),
         synchronous=pillar_nodes.synchronous(
             problems, f"{ROOT}.synchronous", pillar.get("synchronous", 0), nodes
         ),
@@ -114,6 +112,13 @@ def _cluster(problems, value):
         problems.add(key, "is missing; write the cluster's name, for example 'cluster: foobar'")
         return None
     return checks.name(problems, key, value, "the cluster's name")
+
+
+def _rejoin(problems, value):
+    if value is MISSING:
+        return ClusterSpec.rejoin
+    synonyms = {"automatic": "auto", "always": "auto", "manual": "ask", "no": "never"}
+    return checks.choice(problems, f"{ROOT}.rejoin", value, REJOIN, synonyms)
 
 
 def _subnets(problems, value):

@@ -6,12 +6,12 @@ from saltext_repmgr.utils import errors
 def config_string(text):
     """A string for postgresql.conf and repmgr.conf, which share their grammar.
 
-    Both read backslash escapes inside of quotes. Neither grammar has a string over
-    several lines; raises :class:`~saltext_repmgr.utils.errors.UsageError` for one.
+    Both read backslash escapes inside of quotes, a line feed among them. Raises
+    :class:`~saltext_repmgr.utils.errors.UsageError` for a NUL and a carriage return.
     """
-    if any(char in text for char in "\n\r\0"):
-        raise errors.UsageError("a value contains a line break or a NUL; write it on one line")
-    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    if any(char in text for char in "\r\0"):
+        raise errors.UsageError("a value contains a carriage return or a NUL; leave it out")
+    escaped = text.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n")
     return f"'{escaped}'"
 
 

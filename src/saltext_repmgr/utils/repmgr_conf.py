@@ -1,6 +1,7 @@
 """repmgr.conf and the password file beside it."""
 
 from saltext_repmgr.utils import quoting
+from saltext_repmgr.utils import spool
 from saltext_repmgr.utils.repmgr_parameters import DEFAULTS
 from saltext_repmgr.utils.repmgr_parameters import PARAMETERS
 from saltext_repmgr.utils.spec import DATABASE_NAME
@@ -68,6 +69,7 @@ def node_settings(spec, node, layout):
         "service_reload_command": (
             f"/usr/bin/pg_ctlcluster {layout.version} {layout.cluster} reload"
         ),
+        "event_notification_command": spool.COMMAND,
     }
     if spec.fence:
         own["failover_validation_command"] = f"{layout.guard_directory}/vote"

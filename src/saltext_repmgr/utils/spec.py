@@ -62,8 +62,8 @@ class ClusterSpec:
     force: bool = False
     fence: bool = True
     failover_after: int = 4
-    rejoin: str = "ask"
     synchronous: int | tuple[str, ...] = 0
+    rejoin: str = "ask"
     manage_hosts: bool = False
     ssh: Mapping[str, str] | None = field(default=None, repr=False)
 

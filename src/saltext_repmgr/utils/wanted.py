@@ -7,6 +7,7 @@ from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import release
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import spool
 from saltext_repmgr.utils.errors import PillarError
 from saltext_repmgr.utils.plan import Run
 from saltext_repmgr.utils.spec import Layout
@@ -194,6 +195,7 @@ def describe(spec, node, layout):
         "settings_text": pg_settings.render(pg_settings.server_settings(spec, node, layout)),
         "hba_file": f"{layout.config_directory}/pg_hba.conf",
         "sudoers_text": sudoers(layout),
+        "spool": spool.DIRECTORY,
         "unit_text": repmgrd_unit(spec, layout),
         "guard_directory": layout.guard_directory,
         "pg_ctl_file": f"{layout.config_directory}/pg_ctl.conf",

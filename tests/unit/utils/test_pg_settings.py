@@ -104,6 +104,6 @@ def test_render():
     assert text.endswith("\n")
 
 
-def test_render_refuses_a_line_break():
+def test_render_refuses_a_carriage_return():
     with pytest.raises(errors.UsageError):
-        pg_settings.render({"archive_command": "a\nb"})
+        pg_settings.render({"archive_command": "a\rb"})

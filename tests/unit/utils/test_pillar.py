@@ -149,6 +149,7 @@ FULL = {
     **GOOD,
     "ssh": SSH,
     "force": False,
+    "rejoin": "auto",
     "manage_hosts": False,
     "postgres": {
         "version": 15,
@@ -231,7 +232,7 @@ def test_the_good_pillar():
     assert (spec.nodes["node4"].role, spec.nodes["node4"].priority) == (Role.WITNESS, 0)
     assert spec.nodes["node5"].absent
     assert spec.password == PASSWORD
-    assert (spec.force, spec.manage_hosts, spec.ssh) == (False, False, None)
+    assert (spec.force, spec.rejoin, spec.manage_hosts, spec.ssh) == (False, "ask", False, None)
     assert (spec.postgres.version, spec.postgres.cluster, spec.postgres.port) == (
         None,
         "main",

@@ -3,6 +3,7 @@ import pytest
 from saltext_repmgr.utils import errors
 from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import spool
 from saltext_repmgr.utils.repmgr_parameters import DEFAULTS
 from saltext_repmgr.utils.repmgr_parameters import OWNED
 from saltext_repmgr.utils.repmgr_parameters import PARAMETERS
@@ -45,6 +46,7 @@ def test_settings_of_a_standby():
         "service_stop_command": "sudo -n /usr/bin/systemctl stop postgresql@15-main",
         "service_restart_command": "sudo -n /usr/bin/systemctl restart postgresql@15-main",
         "service_reload_command": "/usr/bin/pg_ctlcluster 15 main reload",
+        "event_notification_command": spool.COMMAND,
         "monitor_interval_secs": 1,
         "reconnect_attempts": 1,
         "reconnect_interval": 1,
@@ -84,6 +86,8 @@ def test_the_pillar_wins_over_the_defaults():
     settings = settings_of(value=value)
     assert (settings["reconnect_attempts"], settings["monitoring_history"]) == (6, True)
     assert settings["reconnect_interval"] == 1
+    value = changed({"settings": {"event_notification_command": "/bin/true"}})
+    assert settings_of(value=value)["event_notification_command"] == "/bin/true"
 
 
 def test_no_setting_holds_the_password():
@@ -101,7 +105,7 @@ def test_render_quotes_strings_and_keeps_the_order_of_repmgr():
     text = repmgr_conf.render(
         {
             "zzz_unknown": "x",
-            "promote_command": r"it's \ 100%",
+            "promote_command": "it's \\ 100%\n",
             "use_replication_slots": True,
             "monitoring_history": False,
             "degraded_monitoring_timeout": -1,
@@ -116,7 +120,7 @@ def test_render_quotes_strings_and_keeps_the_order_of_repmgr():
         "use_replication_slots=true",
         "tablespace_mapping='/a=/b'",
         "tablespace_mapping='/c=/d'",
-        r"promote_command='it''s \\ 100%'",
+        r"promote_command='it''s \\ 100%\n'",
         "monitoring_history=false",
         "degraded_monitoring_timeout=-1",
         "zzz_unknown='x'",
@@ -131,7 +135,7 @@ def test_render_does_not_depend_on_the_order_given():
     assert repmgr_conf.render(backwards) == repmgr_conf.render(settings)
 
 
-@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b"])
+@pytest.mark.parametrize("value", ["a\rb", "a\0b"])
 def test_render_refuses_what_the_grammar_cannot_say(value):
     with pytest.raises(errors.UsageError):
         repmgr_conf.render({"promote_command": value})

@@ -1,0 +1,145 @@
+"""The spool of repmgr's events: what repmgr writes into it, and what is read out of it.
+
+repmgr runs one command for each event and waits for it. That command leaves a file in
+the spool, and the minion's beacon takes it from there when there is a master to take it.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from saltext_repmgr.utils import scrub
+from saltext_repmgr.utils.errors import ParseError
+
+DIRECTORY = "/var/spool/repmgr"
+PROGRAM = "/usr/local/lib/repmgr-guard/spool-event"
+# The details go through a here-document, whose lines the shell does not interpret: they may hold
+# anything that PostgreSQL says. repmgr cuts a command off after 1023 bytes, and a
+# here-document without its end is read as far as it goes.
+_END = "end-of-details"
+COMMAND = f'{PROGRAM} {DIRECTORY} %n %e %s "%p" "%t" <<\\{_END}\n%d\n{_END}'
+
+SUFFIX = ".event"
+DROPPED = "dropped"
+DROPPED_EVENT = "events_dropped"
+_MAX_BYTES = 65536
+_EVENT = re.compile(r"[a-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event as repmgr told it.
+
+    name
+        File name in the spool without its suffix: nanoseconds since the epoch and the
+        number of the process, so it is unique on its host and sorts by time.
+    primary_id
+        repmgr's ``%p``, which it gives for some events only.
+    """
+
+    name: str
+    event: str
+    node_id: int | None
+    success: bool
+    primary_id: int | None
+    timestamp: str
+    details: str
+
+
+def source():
+    """Return the text of the program that repmgr runs."""
+    path = Path(__file__).parent.parent / "guard" / Path(PROGRAM).name
+    return path.read_text(encoding="utf-8")
+
+
+def waiting(directory=DIRECTORY):
+    """Return the names of the files that wait, oldest first; [] without a spool."""
+    try:
+        found = os.listdir(directory)
+    except OSError:
+        return []
+    names = sorted(name for name in found if name.endswith(SUFFIX))
+    return ([DROPPED] if DROPPED in found else []) + names
+
+
+def read(directory, name):
+    """Return the :class:`Event` in a file of the spool.
+
+    Raises :class:`~saltext_repmgr.utils.errors.ParseError` for a file that repmgr did not
+    write, and ``OSError``.
+    """
+    text = _text(os.path.join(directory, name))
+    return _dropped(text) if name == DROPPED else parse(name.removesuffix(SUFFIX), text)
+
+
+def _text(path):
+    # The directory is the postgres user's, the reader is root: no links, no devices.
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ParseError(f"{path} is no regular file")
+        return file.read(_MAX_BYTES).decode("utf-8", "replace")
+
+
+def parse(name, text):
+    """Return the :class:`Event` that a file of the spool holds."""
+    head, blank, details = text.partition("\n\n")
+    fields = dict(line.partition("=")[::2] for line in head.splitlines())
+    event = fields.get("event", "")
+    if not blank or not _EVENT.fullmatch(event):
+        raise ParseError(f"{name} in the spool of events is not what spool-event writes")
+    return Event(
+        name=name,
+        event=event,
+        node_id=_number(fields.get("node_id")),
+        success=fields.get("success") == "1",
+        primary_id=_number(fields.get("primary_id")),
+        timestamp=fields.get("timestamp", ""),
+        # repmgr escapes for double quotes, which are not used.
+        details=details.rstrip("\n").replace('\\"', '"'),
+    )
+
+
+def _dropped(text):
+    names = text.split()
+    first = names[0].removesuffix(SUFFIX) if names else DROPPED
+    return Event(
+        name=f"{DROPPED}-{first}",
+        event=DROPPED_EVENT,
+        node_id=None,
+        success=False,
+        primary_id=None,
+        timestamp="",
+        details=f"the spool was full: {len(names)} older events are lost",
+    )
+
+
+def _number(text):
+    return int(text) if text and text.isascii() and text.isdigit() else None
+
+
+def message(spec, node, event, standing: Mapping[str, object]):
+    """Return ``{"tag": ..., "data": ...}`` for Salt's event bus.
+
+    standing
+        ``role`` and ``timeline`` of this node at the moment of reading.
+    """
+    return {
+        "tag": f"repmgr/{spec.cluster}/{event.event}",
+        "data": {
+            "id": node.name,
+            "cluster": spec.cluster,
+            "node": node.name,
+            "event": event.event,
+            "event_id": f"{node.name}/{event.name}",
+            "node_id": node.id if event.node_id is None else event.node_id,
+            "success": event.success,
+            "primary_id": event.primary_id,
+            "timestamp": event.timestamp,
+            "details": scrub.scrub(event.details, [spec.password]),
+            **standing,
+        },
+    }
