@@ -45,7 +45,8 @@ def least(times: Timing, *, silent: bool) -> float:
     repmgrd looks right after the loss, then tries ``attempts`` times with a pause between two. The
     vote runs meanwhile; it counts from when the primary was last seen, which may be one interval
     before it was lost. At last ``repmgr standby promote`` looks for the primary once more. Each
-    look takes no time where the connection is refused, and ``connect`` seconds where nobody answers.
+    look takes no time where the connection is refused, and ``connect`` seconds where nobody answers;
+    a neighbour that the kernel has just found to be gone may cost less.
 
     :param silent: its host does not answer, rather than refusing.
     """

@@ -126,6 +126,16 @@ def test_a_cut_cable(node, lab):
     other.run(ping)
 
 
+def test_a_program_of_this_machine_at_the_switch(node, lab):
+    connect = f"import socket; socket.create_connection(({node.address!r}, 22), 1)"
+    argv = [*lab.outside(), sys.executable, "-c", connect]
+    subprocess.run(argv, check=True)
+    node.cut()
+    assert subprocess.run(argv, stderr=subprocess.DEVNULL, check=False).returncode == 1
+    node.heal()
+    subprocess.run(argv, check=True)
+
+
 def test_a_cut_between_two(node, lab):
     other, third = lab["node2"], lab.master
     node.cut(other)
