@@ -115,6 +115,10 @@ def test_events_wait_for_the_minion(cluster, built, wait):
     node = cluster.lab["node2"]
     known = len(cluster.bus.events("node2", "standby_register"))
     node.run(["systemctl", "stop", "salt-minion"])
+    # systemd waits for the first of its processes only.
+    wait(
+        lambda: node.run(["pgrep", "-f", "bin/salt-minion"], check=False).returncode, what="its end"
+    )
     register(cluster)
     register(cluster)
     names = [name.removesuffix(".event") for name in waiting(cluster, "node2")]

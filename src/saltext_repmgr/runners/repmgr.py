@@ -147,11 +147,14 @@ def heal(cluster=None, minion=None):
     if turn is None:
         return {**told, "reason": "another call is about to begin"}
     with turn:
-        names = [n.name for n in spec.members]
-        busy = healing.await_calm(lambda: master.ask(_cmd, names, "saltutil.running"))
-        if busy:
-            return {**told, "reason": busy}
-        lines = healing.curable(spec, master.ask(_cmd, names))
+        replies = _reports(spec)
+        if healing.curable(spec, replies):
+            # Somebody's run may be what is seen, and may mend it.
+            busy = healing.await_calm(lambda: master.ask(_cmd, replies, "saltutil.running"))
+            if busy:
+                return {**told, "reason": busy}
+            replies = _reports(spec)
+        lines = healing.curable(spec, replies)
         if not lines:
             return {**told, "reason": "no node that answers needs anything"}
         ok = _orchestrate(spec, lines)
@@ -166,6 +169,10 @@ def _spec_of_minion(minion):
         return None
     spec = wanted.read(values)
     return spec if minion in [n.name for n in spec.members] else None
+
+
+def _reports(spec):
+    return master.ask(_cmd, [n.name for n in spec.members])
 
 
 def _orchestrate(spec, lines):
