@@ -12,7 +12,7 @@ OTHERS = (
 FIELDS = {
     *("system_identifier", "in_recovery", "timeline", "lsn", "started", "version", "clients"),
     *("next_xid", "user_objects", "receiver", "upstream_host", "upstream_port", "senders"),
-    "nodes",
+    *("slots", "nodes"),
 }
 
 

@@ -12,9 +12,12 @@ import time
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import metadata
+from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
 from saltext_repmgr.utils.errors import CommandFailed
@@ -193,6 +196,9 @@ def standby_cloned(name):
         if kept:
             changes["moved_aside"]["new"] = kept
             note = f"; the old directory is kept as {kept}"
+        # Left by a machine that had this id: the new data needs none of the WAL it keeps.
+        with observe.member_connection(look.spec, source) as connection:
+            membership.drop_slot(connection, look.node.slot)
         conninfo = repmgr_conf.conninfo(look.spec, source, layout)
         act.start_clone(layout, conninfo, source.id)
     _watch_clone(look, source)
@@ -384,7 +390,7 @@ def _register_primary(look):
 
 def _register_standby(look):
     # What it is registered with is what it streams from, so it must stream first.
-    upstream = planning.upstream_of(look.spec, act.wait_streaming(look.spec, look.layout))
+    upstream = upstreams.upstream_of(look.spec, act.wait_streaming(look.spec, look.layout))
     if upstream is None:
         raise CommandFailed(
             "this standby streams from a server that is no node of the pillar; look at"
@@ -426,36 +432,43 @@ def repmgrd_running(name):
     if look.seen.server is None and not look.test:
         raise CommandFailed("the server of this node does not run, so there is nothing to watch")
     note = "; it is PAUSED, no failover will happen" if daemon.paused else ""
-    stale = _changed_since_start(look, name)
+    stale = _newer_files(look, name)
     if daemon.attached and not stale:
         return _result(name, f"running as {daemon.pid}{note}")
     found = f"runs as {daemon.pid}, unknown to the server" if daemon.pid else "not running"
+    verb = "reload" if daemon.attached and stale == [look.layout.repmgr_conf] else "restart"
     changes = {
         name: {
-            "old": f"older than {stale}" if daemon.attached else found,
-            "new": "running, known to the server",
+            "old": f"older than {', '.join(stale)}" if daemon.attached else found,
+            "new": "reloaded" if verb == "reload" else "running, known to the server",
         }
     }
     if look.test:
-        return _result(name, "would be (re)started", changes)
-    act.restart_daemon(name)
-    return _await_repmgrd(name, look, changes)
+        return _result(
+            name, "would be reloaded" if verb == "reload" else "would be (re)started", changes
+        )
+    act.restart_daemon(name, verb)
+    return _await_repmgrd(name, look, changes, f"{verb}ed")
 
 
-def _changed_since_start(look, unit):
-    """Return the files that are newer than the running daemon, or, in a dry run, will be."""
+def _newer_files(look, unit):
+    """Return the files that the running daemon has not read, or, in a dry run, will not have.
+
+    What it reads when it starts, and never again, is in its unit.
+    """
     files = wanted.daemon_files(look.spec, look.node, look.layout, unit)
     if look.test:
-        return ", ".join(path for path, text in files.items() if not host.holds(path, text))
-    started = look.seen.repmgrd.started
-    return ", ".join(path for path in files if host.changed_since(path, started))
+        return [path for path, text in files.items() if not host.holds(path, text)]
+    daemon = look.seen.repmgrd
+    read = {look.layout.repmgr_conf: max(daemon.started, daemon.loaded)}
+    return [path for path in files if host.changed_since(path, read.get(path, daemon.started))]
 
 
-def _await_repmgrd(name, look, changes):
+def _await_repmgrd(name, look, changes, comment):
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if look.again().seen.repmgrd.attached:
-            return _result(name, "(re)started", changes)
+            return _result(name, comment, changes)
         time.sleep(0.1)
     comment = f"it does not stay up; look at 'journalctl -u {name}' on this host"
     return _result(name, comment, changes, result=False)

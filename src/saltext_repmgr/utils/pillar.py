@@ -20,6 +20,7 @@ KEYS = (
     "ssh",
     "force",
     "manage_hosts",
+    "history_days",
     "postgres",
     "settings",
     "pgbouncer",
@@ -38,7 +39,9 @@ _SYNONYMS = {
     "hba": "postgres",
     "repmgr": "settings",
     "conf": "settings",
+    "keep_history": "history_days",
 }
+MAX_HISTORY_DAYS = 36500
 
 
 def read(pillar):
@@ -78,6 +81,7 @@ def read(pillar):
         ),
         force=checks.boolean(problems, f"{ROOT}.force", pillar.get("force", MISSING), False),
         manage_hosts=manage_hosts,
+        history_days=_history_days(problems, pillar.get("history_days", 30)),
         ssh=pillar_secrets.ssh(problems, f"{ROOT}.ssh", pillar.get("ssh", MISSING)),
     )
     pillar_postgres.check_capacity(
@@ -90,6 +94,10 @@ def read(pillar):
         problems.add(f"{ROOT}.pgbouncer", "is not available in this version; remove it")
     problems.raise_any()
     return spec
+
+
+def _history_days(problems, value):
+    return checks.integer(problems, f"{ROOT}.history_days", value, 1, MAX_HISTORY_DAYS)
 
 
 def _cluster(problems, value):

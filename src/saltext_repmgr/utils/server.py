@@ -4,6 +4,7 @@ from saltext_repmgr.utils import db
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Server
+from saltext_repmgr.utils.facts import Slot
 
 # One round trip. A primary's timeline is the one it writes: the control file knows a
 # new timeline only after the next checkpoint. A standby's is the one it receives, or,
@@ -22,7 +23,8 @@ SELECT s.system_identifier::text,
        to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
            AS started,
        current_setting('server_version_num')::int AS version,
-       w.status AS receiver, w.sender_host AS upstream_host, w.sender_port AS upstream_port,
+       w.status AS receiver, coalesce(w.sender_host, p.host) AS upstream_host,
+       w.sender_port AS upstream_port,
        (SELECT count(*) FROM pg_stat_activity
          WHERE backend_type = 'client backend' AND usename IS DISTINCT FROM %(role)s
            AND pid <> pg_backend_pid())::int AS clients,
@@ -32,10 +34,18 @@ SELECT s.system_identifier::text,
  CROSS JOIN pg_control_checkpoint() c
  CROSS JOIN (SELECT pg_is_in_recovery() AS in_recovery) r
   LEFT JOIN pg_stat_wal_receiver w ON true
+  LEFT JOIN (SELECT substring(setting FROM '(?:^|[[:space:]])host=''?([^''[:space:]]+)') AS host
+               FROM pg_settings WHERE name = 'primary_conninfo') p ON r.in_recovery
 """
 _SENDERS = """
 SELECT application_name, state, sent_lsn::text, replay_lsn::text, sync_state
   FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup' ORDER BY application_name
+"""
+_SLOTS = """
+SELECT slot_name AS name, active,
+       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                            ELSE pg_current_wal_lsn() END, restart_lsn)::bigint AS retained
+  FROM pg_replication_slots WHERE slot_type = 'physical' AND NOT temporary ORDER BY slot_name
 """
 _NODES = """
 SELECT node_id, node_name, type, upstream_node_id, active, location, priority, conninfo,
@@ -55,4 +65,5 @@ def describe(connection, role):
     if facts.pop("has_nodes"):
         nodes = tuple(NodeRecord(**row) for row in db.rows(connection, _NODES))
     senders = tuple(Sender(**row) for row in db.rows(connection, _SENDERS))
-    return Server(nodes=nodes, senders=senders, **facts)
+    slots = tuple(Slot(**row) for row in db.rows(connection, _SLOTS))
+    return Server(nodes=nodes, senders=senders, slots=slots, **facts)

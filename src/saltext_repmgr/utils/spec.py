@@ -36,6 +36,11 @@ class NodeSpec:
     def is_witness(self):
         return self.role is Role.WITNESS
 
+    @property
+    def slot(self):
+        """Name of its replication slot, as repmgr makes it."""
+        return f"repmgr_slot_{self.id}"
+
 
 @dataclass(frozen=True)
 class PostgresSpec:
@@ -61,6 +66,7 @@ class ClusterSpec:
     settings: Mapping[str, object] = field(default_factory=dict)
     force: bool = False
     manage_hosts: bool = False
+    history_days: int = 30
     ssh: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
@@ -72,6 +78,11 @@ class ClusterSpec:
     def data_nodes(self):
         """Members that carry the data, that is all but the witness."""
         return tuple(n for n in self.members if not n.is_witness)
+
+    @property
+    def absent_nodes(self):
+        """Nodes that shall leave, or have left."""
+        return tuple(n for n in self.nodes.values() if n.absent)
 
     @property
     def bootstrap_primary(self):
@@ -113,6 +124,11 @@ class Layout:
     @property
     def settings_file(self):
         return f"{self.config_directory}/conf.d/90-repmgr.conf"
+
+    @property
+    def start_file(self):
+        """Debian's file that says whether the server is started at boot."""
+        return f"{self.config_directory}/start.conf"
 
     @property
     def service(self):
