@@ -36,4 +36,25 @@ repmgrd:
       - repmgr: repmgr-guard
       - file: /etc/systemd/system/repmgrd.service
       - file: /etc/systemd/system/multi-user.target.wants/repmgrd.service
+{%- for path, text in node.purge_units.items() %}
+
+{{ path }}:
+  file.managed:
+    - contents: {{ text | tojson }}
+    - mode: '0644'
+{%- endfor %}
+{%- if node.purge_units %}
+
+/etc/systemd/system/timers.target.wants/{{ node.purge_timer }}:
+  file.symlink:
+    - target: /etc/systemd/system/{{ node.purge_timer }}
+    - makedirs: True
+
+{{ node.purge_timer }}:
+  service.running:
+    - watch:
+      - file: /etc/systemd/system/{{ node.purge_timer }}
+    - require:
+      - file: /etc/systemd/system/timers.target.wants/{{ node.purge_timer }}
+{%- endif %}
 {%- endif %}

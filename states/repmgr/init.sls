@@ -2,12 +2,12 @@
 {%- set node = salt['repmgr_node.wanted']() %}
 {%- if node.problems %}
 {%- include 'repmgr/refused.jinja' %}
-{%- elif node.absent %}
-{{ node.node }} is marked 'ensure: absent':
-  test.nop
 {%- else %}
 include:
+{%- if not node.absent %}
   - repmgr.prepare
   - repmgr.server
   - repmgr.daemon
+{%- endif %}
+  - repmgr.leave
 {%- endif %}

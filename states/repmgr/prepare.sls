@@ -10,6 +10,14 @@
     - ip: {{ address }}
     - names: {{ names | tojson }}
 {%- endfor %}
+{%- for address, names in node.former_hosts.items() %}
+{%- for name in names %}
+{{ name }} no more in /etc/hosts:
+  host.absent:
+    - ip: {{ address }}
+    - name: {{ name }}
+{%- endfor %}
+{%- endfor %}
 
 # The package would make and start a cluster of its own choice on the port we need.
 /etc/postgresql-common/createcluster.d/repmgr.conf:
@@ -75,5 +83,14 @@ ssh key of {{ node.node }}:
     - name: {{ node.ssh.public_key | tojson }}
     - require:
       - repmgr: {{ node.ssh.private_key }}
+{%- for host in node.former_ssh_hosts %}
+
+{{ host }} no more known to {{ node.os_user }}:
+  ssh_known_hosts.absent:
+    - name: {{ host }}
+    - user: {{ node.os_user }}
+    - require:
+      - repmgr: {{ node.ssh.private_key }}
+{%- endfor %}
 {%- endif %}
 {%- endif %}

@@ -70,11 +70,21 @@ metadata of {{ node.node }}:
       - repmgr_pg: {{ node.service }}
 {%- endif %}
 
+{%- if plan.role == 'standby' %}
+
+upstream of {{ node.node }}:
+  repmgr_member.upstream_followed:
+    - require:
+      - repmgr_pg: {{ node.service }}
+{%- endif %}
+
 registration of {{ node.node }}:
   repmgr.{{ plan.role }}_registered:
     - require:
       - repmgr_pg: {{ node.service }}
-{%- if plan.role != 'standby' %}
+{%- if plan.role == 'standby' %}
+      - repmgr_member: upstream of {{ node.node }}
+{%- else %}
       - repmgr: metadata of {{ node.node }}
 {%- endif %}
 {%- endif %}

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from dataclasses import dataclass
 from typing import Any
 
+from saltext_repmgr.guard import rules
+from saltext_repmgr.utils.spec import ClusterSpec
 from tests.demo.screen import Screen
 from tests.failures import faults
 from tests.failures import judge
@@ -48,9 +50,16 @@ class Side:
     times: Timing
 
 
+# As docs/design-failover.md has them: tcp_user_timeout ends an attempt after a second.
+_OURS = timing(
+    {"reconnect_attempts": 1},
+    connect=1.0,
+    refused=rules.REFUSED_SECONDS,
+    silent=ClusterSpec.failover_after,
+)
 _SIDES = (
-    Side("ours", {}, timing({}, connect=_CONNECT_SECONDS)),
-    Side("ours, synchronous", pillars.SYNCHRONOUS, timing({}, connect=_CONNECT_SECONDS)),
+    Side("ours", {}, _OURS),
+    Side("ours, synchronous", pillars.SYNCHRONOUS, _OURS),
     Side(
         "repmgr's defaults",
         pillars.SHIPPED,

@@ -12,13 +12,12 @@ _MATCH = {"database": DATABASE, "user": ROLE, "method": "scram-sha-256"}
 _HBA = [{"type": "local", **_MATCH}, {"type": "host", "address": SUBNET, **_MATCH}]
 
 #: A row is acknowledged when a standby has it, too.
-SYNCHRONOUS: Mapping[str, Any] = {
-    "postgres": {"settings": {"synchronous_standby_names": "ANY 1 (*)"}},
-}
+SYNCHRONOUS: Mapping[str, Any] = {"synchronous": 1}
 
 #: What repmgr has where its configuration says nothing, and nothing that keeps a second primary
 #: away.
 SHIPPED: Mapping[str, Any] = {
+    "fence": False,
     "settings": {
         "monitor_interval_secs": 2,
         "reconnect_attempts": 6,

@@ -66,6 +66,7 @@ def test_the_source_has_what_the_readme_promises():
         ("modules", "repmgr_node"),
         ("modules", "repmgr_cluster"),
         ("states", "repmgr"),
+        ("states", "repmgr_member"),
         ("states", "repmgr_pg"),
         ("states", "repmgr_cluster"),
         ("runners", "repmgr"),

@@ -1,6 +1,7 @@
 """repmgr_pg.replication_status, slots and lsn_diff."""
 
 import pytest
+from salt.exceptions import CommandExecutionError
 from salt.exceptions import SaltInvocationError
 
 from saltext_repmgr.utils import lsn
@@ -126,3 +127,37 @@ def test_lsn_diff_is_that_of_the_server(repmgr_pg, primary, one, other):
 def test_lsn_diff_refuses_what_is_no_lsn(repmgr_pg, wrong):
     with pytest.raises(SaltInvocationError, match="not an LSN"):
         repmgr_pg.lsn_diff("0/0", wrong)
+
+
+def test_a_slot_is_dropped_unless_somebody_streams_from_it(repmgr_pg, primary, standby):
+    primary.sql("SELECT pg_create_physical_replication_slot('orphan', true)")
+    assert repmgr_pg.slot_drop("orphan") is True
+    assert repmgr_pg.slot_drop("orphan") is False
+    with pytest.raises(CommandExecutionError, match="is active for PID"):
+        repmgr_pg.slot_drop(slot(standby))
+    assert [found["slot_name"] for found in repmgr_pg.slots()] == [slot(standby)]
+
+
+def test_a_standby_without_a_stream_still_tells_its_upstream(repmgr_pg, primary, standby):
+    streaming = repmgr_pg.status(port=standby.port)
+    assert streaming["receiver"] == "streaming"
+    conninfo = standby.sql("SHOW primary_conninfo").replace("'", "''")
+    standby.sql("ALTER SYSTEM SET primary_conninfo = 'host=''192.0.2.7'' user=nobody port=1'")
+    standby.sql("SELECT pg_reload_conf()")
+    try:
+        standby.eventually(
+            "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'", "0"
+        )
+        cut = repmgr_pg.status(port=standby.port)
+        assert (cut["receiver"], cut["upstream_host"]) != ("streaming", streaming["upstream_host"])
+        assert cut["upstream_host"] == "192.0.2.7"
+    finally:
+        standby.sql(f"ALTER SYSTEM SET primary_conninfo = '{conninfo}'")
+        standby.sql("SELECT pg_reload_conf()")
+        standby.eventually("SELECT status FROM pg_stat_wal_receiver", "streaming")
+
+
+def test_a_primary_tells_its_physical_slots(repmgr_pg, standby):
+    (found,) = repmgr_pg.status()["slots"]
+    assert (found["name"], found["active"]) == (slot(standby), True)
+    assert repmgr_pg.status(port=standby.port)["slots"] == []

@@ -38,5 +38,5 @@ def preflight(cluster=None):
     except PillarError as err:
         problems = tuple(f"{key}: {message}" for key, message in err.problems)
         return facts.to_dict(survey.Survey(cluster or "", problems=problems))
-    replies = master.ask(__salt__["saltutil.cmd"], [n.name for n in spec.members])
+    replies = master.ask_all(__salt__["saltutil.cmd"], spec)
     return facts.to_dict(survey.survey(spec, replies))

@@ -235,6 +235,33 @@ def slots(host=None, port=None):
 
 
 @translated
+def slot_drop(name):
+    """
+    Drop a replication slot of the local server. Refused while somebody streams from it.
+
+    name
+        Of the slot (str).
+
+    Returns whether there was one (bool). The WAL it kept is removed at the next checkpoint;
+    who comes back for it has to be cloned again.
+
+    Raises CommandExecutionError where it is in use, or the server cannot be asked.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 repmgr_pg.slot_drop repmgr_slot_7
+    """
+    query = "SELECT active FROM pg_replication_slots WHERE slot_name = %(name)s"
+    with _connect() as connection:
+        found = db.rows(connection, query, {"name": name})
+        if found:
+            db.run(connection, "SELECT pg_drop_replication_slot(%(name)s)", {"name": name})
+    return bool(found)
+
+
+@translated
 def settings(names=None, host=None, port=None):
     """
     Return server settings by name, each with ``value`` (str, with its unit), ``source``,

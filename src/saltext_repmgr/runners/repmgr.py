@@ -104,7 +104,7 @@ def preflight(cluster=None):
     """
     try:
         spec = _spec(cluster)
-        found = survey.survey(spec, master.ask(_cmd, [n.name for n in spec.members]))
+        found = survey.survey(spec, master.ask_all(_cmd, spec))
     except PillarError as err:
         problems = tuple(f"{key}: {message}" for key, message in err.problems)
         found = survey.Survey(cluster or "", problems=problems)

@@ -17,10 +17,13 @@ from salt.exceptions import CommandExecutionError
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import metadata
+from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import rejoin
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
 from saltext_repmgr.utils.errors import CommandFailed
@@ -278,6 +281,9 @@ def standby_cloned(name):
         if kept:
             changes["moved_aside"]["new"] = kept
             note = f"; the old directory is kept as {kept}"
+        # Left by a machine that had this id: the new data needs none of the WAL it keeps.
+        with observe.member_connection(look.spec, source) as connection:
+            membership.drop_slot(connection, look.node.slot)
         conninfo = repmgr_conf.conninfo(look.spec, source, layout)
         act.start_clone(layout, conninfo, source.id)
     _watch_clone(look, source)
@@ -469,7 +475,7 @@ def _register_primary(look):
 
 def _register_standby(look):
     # What it is registered with is what it streams from, so it must stream first.
-    upstream = planning.upstream_of(look.spec, act.wait_streaming(look.spec, look.layout))
+    upstream = upstreams.upstream_of(look.spec, act.wait_streaming(look.spec, look.layout))
     if upstream is None:
         raise CommandFailed(
             "this standby streams from a server that is no node of the pillar; look at"
@@ -557,38 +563,46 @@ def repmgrd_running(name):
         raise CommandFailed("the server of this node does not run, so there is nothing to watch")
     files = wanted.daemon_files(look.spec, look.node, look.layout, name)
     note = "; it is PAUSED, no failover will happen" if found.paused else ""
-    return _daemon_running(name, look, found, files, lambda: look.again().seen.repmgrd, note)
+    return _daemon_running(
+        name, look, found, files, lambda: look.again().seen.repmgrd, note, look.layout.repmgr_conf
+    )
 
 
-def _daemon_running(name, look, found, files, observed, note=""):
-    """Have a daemon running that is younger than its files, and that is seen to work."""
-    stale = _newer(files, found.started, look.test)
+def _daemon_running(name, look, found, files, observed, note="", reloadable=None):
+    """Have a daemon running that has read its present files, and that is seen to work.
+
+    reloadable
+        The file that it reads again when it is reloaded.
+    """
+    stale = _newer(files, found, look.test, reloadable)
     if found.attached and not stale:
         return _result(name, f"running as {found.pid}{note}")
     old = f"runs as {found.pid}, but does not do its work" if found.pid else "not running"
+    verb = "reload" if found.attached and stale == [reloadable] else "restart"
     changes = {
         name: {
-            "old": f"older than {stale}" if found.attached else old,
-            "new": "running",
+            "old": f"older than {', '.join(stale)}" if found.attached else old,
+            "new": "reloaded" if verb == "reload" else "running",
         }
     }
     if look.test:
-        return _result(name, "would be (re)started", changes)
-    act.restart_daemon(name)
+        return _result(name, f"would be {verb}ed", changes)
+    act.restart_daemon(name, verb)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if observed().attached:
-            return _result(name, "(re)started", changes)
+            return _result(name, f"{verb}ed", changes)
         time.sleep(0.1)
     comment = f"it does not stay up; look at 'journalctl -u {name}' on this host"
     return _result(name, comment, changes, result=False)
 
 
-def _newer(files, started, test):
-    """Return the files that are newer than a running daemon, or, in a dry run, will be."""
+def _newer(files, found, test, reloadable):
+    """Return the files that a running daemon has not read, or, in a dry run, will not have."""
     if test:
-        return ", ".join(path for path, text in files.items() if not host.holds(path, text))
-    return ", ".join(path for path in files if host.changed_since(path, started))
+        return [path for path, text in files.items() if not host.holds(path, text)]
+    read = {reloadable: max(found.started, found.loaded)} if reloadable else {}
+    return [path for path in files if host.changed_since(path, read.get(path, found.started))]
 
 
 @reported

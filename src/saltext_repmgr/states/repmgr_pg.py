@@ -7,6 +7,7 @@ What Salt's own ``postgres_*`` states do, they do; these are for what they lack.
 from pathlib import Path
 
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import serverconf
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
@@ -81,6 +82,11 @@ def _configured(name, what, layout, create):
             f" the pillar says {layout.data_directory}. Correct repmgr.postgres.data_directory, or"
             " choose another repmgr.postgres.cluster"
         )
+    if create is None and membership.has_left(layout):
+        changes = {layout.start_file: {"old": "manual", "new": "auto"}}
+        if not __opts__["test"]:
+            membership.come_back(layout)
+        return _result(name, f"{what} starts at boot, as its node is back", changes)
     if create is None:
         return _result(name, f"{what} is configured for {configured}")
     raise Refused(

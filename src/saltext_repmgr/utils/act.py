@@ -31,8 +31,8 @@ _POLL = 0.05
 _POLL_MAX = 1.0
 
 
-def _polls(timeout):
-    """Yield until ``timeout`` seconds are over, in growing steps."""
+def polls(timeout):
+    """Yield in growing steps, at least once, until ``timeout`` seconds are over."""
     deadline, pause = time.monotonic() + timeout, _POLL
     while True:
         yield
@@ -243,7 +243,7 @@ def start(spec, layout, verb="start"):
     before = host.postmaster_pid(layout.data_directory)
     host.change(["systemctl", verb, "--no-block", layout.service])
     error = "it did not start"
-    for _ in _polls(READY_TIMEOUT):
+    for _ in polls(READY_TIMEOUT):
         pid = host.postmaster_pid(layout.data_directory)
         if pid is not None and pid != before:
             try:
@@ -290,16 +290,16 @@ def install_guard(layout, files):
         new.replace(path)
 
 
-def restart_daemon(unit):
-    """Have systemd read its units again, and (re)start one."""
+def restart_daemon(unit, verb="restart"):
+    """Have systemd read its units again, and ``restart`` or ``reload`` one."""
     host.change(["systemctl", "daemon-reload"])
-    host.change(["systemctl", "restart", unit])
+    host.change(["systemctl", verb, unit])
 
 
 def wait_streaming(spec, layout, timeout=60):
     """Wait until the local standby streams, and return its server facts."""
     found = None
-    for _ in _polls(timeout):
+    for _ in polls(timeout):
         try:
             with observe.local_connection(spec, layout, dbname="postgres") as connection:
                 found = server.describe(connection, ROLE_NAME)

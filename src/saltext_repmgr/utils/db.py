@@ -19,6 +19,9 @@ from saltext_repmgr.utils.facts import Reach
 CONNECT_TIMEOUT = 2
 STATEMENT_TIMEOUT = 10
 
+# What is written here must not wait for a standby that is not there yet.
+_OPTIONS = f"-c statement_timeout={STATEMENT_TIMEOUT}s -c search_path= -c synchronous_commit=local"
+
 _SAID_BY_SERVER = re.compile(r"FATAL:|failed: [^\s:]+: ")
 _euid_lock = threading.Lock()
 
@@ -76,7 +79,7 @@ def connect(host, port, user, dbname, password=None, os_user=None, timeout=CONNE
         "dbname": dbname,
         "connect_timeout": timeout,
         "application_name": "saltext-repmgr",
-        "options": f"-c statement_timeout={STATEMENT_TIMEOUT}s -c search_path=",
+        "options": _OPTIONS,
         # Not the one of root's home: what is not given here shall not be found there.
         "passfile": "/dev/null/none",
         "keepalives_idle": 5,

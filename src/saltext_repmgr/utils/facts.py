@@ -132,7 +132,7 @@ class Server:
     next_xid: int = 0  # the transaction that is next, with its epoch in the upper 32 bits
     user_objects: bool | None = None  # None: not looked for
     receiver: str | None = None  # state of the WAL receiver
-    upstream_host: str | None = None
+    upstream_host: str | None = None  # what it streams from, or is configured to
     upstream_port: int | None = None
     senders: tuple[Sender, ...] = ()
     nodes: tuple[NodeRecord, ...] | None = None  # None: no repmgr metadata
@@ -147,6 +147,10 @@ class Server:
         """Return this server's own row about ``node_id``, or None."""
         return next((r for r in self.nodes or () if r.node_id == node_id), None)
 
+    def slot(self, name):
+        """Return the physical slot of that name, or None."""
+        return next((s for s in self.slots if s.slot_name == name), None)
+
 
 @dataclass(frozen=True)
 class Repmgrd:
@@ -157,6 +161,7 @@ class Repmgrd:
     started: float = 0  # of the process, in seconds since the epoch
     attached: bool | None = None  # the server knows the daemon's pid; None: server not asked
     paused: bool | None = None
+    loaded: float = 0  # when it was last started or told to read its configuration again
 
 
 @dataclass(frozen=True)

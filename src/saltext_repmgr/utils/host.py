@@ -127,16 +127,20 @@ def _lock_file(path):
 @dataclass(frozen=True)
 class Unit:
     """A systemd unit: ``state`` is its ActiveState, ``started`` is when its main process
-    began, in seconds since the epoch, or 0."""
+    began and ``loaded`` when it was last started or reloaded, in seconds since the epoch,
+    or 0."""
 
     state: str = "unknown"
     pid: int | None = None
     started: float = 0
+    loaded: float = 0
 
 
 def units(*names):
     """Return ``{name: Unit}`` of systemd services."""
     properties = "Id,ActiveState,MainPID,ExecMainStartTimestampMonotonic"
+    # A reload changes the state, too: to "reloading" and back.
+    properties += ",StateChangeTimestampMonotonic"
     text = ask(["systemctl", "show", f"--property={properties}", *names])
     # The kernel gives the moment of a process's start in full seconds only; systemd has
     # it in microseconds of the monotonic clock.
@@ -145,10 +149,12 @@ def units(*names):
     for block in text.strip().split("\n\n"):
         fields = dict(line.partition("=")[::2] for line in block.splitlines())
         began = int(fields.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+        changed = int(fields.get("StateChangeTimestampMonotonic") or 0) / 1e6
         found[fields["Id"].removesuffix(".service")] = Unit(
             state=fields["ActiveState"],
             pid=int(fields.get("MainPID") or 0) or None,
             started=began + offset if began else 0,
+            loaded=changed + offset if changed else 0,
         )
     return {name: found.get(name, Unit()) for name in names}
 

@@ -25,7 +25,7 @@ class Look:
     def __init__(self, pillar, opts, context):
         self.spec, self.node, self.layout = wanted.subject(pillar, opts["id"])
         self.test = bool(opts.get("test"))
-        self._run = wanted.run_of(pillar, self.test)
+        self.run = wanted.run_of(pillar, self.test)
         self._context = context
         self.seen = self.plan = None
         self._use(self._remembered() or self._observe())
@@ -41,7 +41,7 @@ class Look:
 
     def _use(self, seen):
         self.seen = seen
-        self.plan = plan.decide(self.spec, self.node, seen, self._run)
+        self.plan = plan.decide(self.spec, self.node, seen, self.run)
 
     def again(self):
         """Observe and decide anew."""

@@ -3,6 +3,7 @@
 import salt.pillar
 import salt.utils.minions
 
+from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.errors import PillarError
 
@@ -49,6 +50,16 @@ def minion_pillar(opts, minion_id):
     _, grains, _ = salt.utils.minions.get_minion_data(minion_id, opts)
     pillar = salt.pillar.Pillar(opts, grains or {"id": minion_id}, minion_id, opts.get("saltenv"))
     return pillar.compile_pillar()
+
+
+def ask_all(cmd, spec):
+    """Ask all members, and the nodes that are to leave and have not left, for a report.
+
+    A node that is gone for good is asked nothing, as it would be waited for.
+    """
+    replies = ask(cmd, [n.name for n in spec.members])
+    leavers = survey.leavers(spec, replies)
+    return {**replies, **(ask(cmd, leavers) if leavers else {})}
 
 
 def ask(cmd, names, function="repmgr_node.report", timeout=ASK_TIMEOUT):

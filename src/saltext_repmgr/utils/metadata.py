@@ -21,8 +21,10 @@ _FUNCTIONS = (
 )
 _ROLE = (
     "SELECT rolcanlogin AND rolreplication AS login, rolpassword,"
-    " pg_has_role(oid, 'pg_monitor', 'usage') AS monitor"
-    " FROM pg_authid WHERE rolname = %(role)s"
+    " pg_has_role(oid, 'pg_monitor', 'usage') AS monitor,"
+    " EXISTS (SELECT FROM pg_db_role_setting WHERE setrole = a.oid AND setdatabase = 0"
+    "   AND 'synchronous_commit=local' = ANY (setconfig)) AS local_commits"
+    " FROM pg_authid a WHERE rolname = %(role)s"
 )
 _RIGHTS = (
     "SELECT has_schema_privilege(%(role)s, 'repmgr', 'USAGE')"
@@ -52,7 +54,7 @@ def missing(connect, password):
     if not found:
         return ["role", "password", "database", "extension", "rights"]
     gaps = []
-    if not (found[0]["login"] and found[0]["monitor"]):
+    if not (found[0]["login"] and found[0]["monitor"] and found[0]["local_commits"]):
         gaps.append("role")
     if not scram.matches(found[0]["rolpassword"], password):
         gaps.append("password")
@@ -90,6 +92,8 @@ def create(connect, password):
         if not scram.matches(stored, password):
             db.run(connection, f"ALTER ROLE {ROLE_NAME} PASSWORD %(v)s", {"v": verifier})
         db.run(connection, f"GRANT pg_monitor TO {ROLE_NAME}")
+        # Its metadata must be writable while no synchronous standby is there.
+        db.run(connection, f"ALTER ROLE {ROLE_NAME} SET synchronous_commit = local")
         exists = db.rows(
             connection,
             "SELECT 1 FROM pg_database WHERE datname = %(name)s",

@@ -62,7 +62,7 @@ def observe(spec, node, layout):
     running = host.postmaster_pid(layout.data_directory) is not None
     units = host.units(layout.clone_unit, REPMGRD_UNIT, guard_files.UNIT)
     daemon = units[REPMGRD_UNIT]
-    repmgrd = Repmgrd(unit=daemon.state, pid=daemon.pid, started=daemon.started)
+    repmgrd = Repmgrd(daemon.state, daemon.pid, daemon.started, loaded=daemon.loaded)
     own, error = None, ""
     if running:
         own, repmgrd, error = _ask_own_server(spec, layout, repmgrd)

@@ -4,6 +4,7 @@ from saltext_repmgr.utils import quoting
 
 HEADER = "# Managed by Salt (saltext-repmgr); change repmgr:postgres:settings in pillar instead.\n"
 LIBRARY = "repmgr"
+CAPACITY_STEP = 20
 CAPACITY_SETTINGS = ("max_wal_senders", "max_replication_slots")
 
 
@@ -13,8 +14,12 @@ def minimum_capacity(members):
 
 
 def default_capacity(members):
-    """WAL senders or slots to configure; room for members that are added later."""
-    return max(10, members + 4)
+    """WAL senders or slots to configure.
+
+    A change needs a restart of every server, so it comes in steps that clusters rarely reach.
+    """
+    steps = -(-minimum_capacity(members) // CAPACITY_STEP)
+    return steps * CAPACITY_STEP
 
 
 def split_list(value):

@@ -24,6 +24,7 @@ KEYS = (
     "synchronous",
     "force",
     "manage_hosts",
+    "history_days",
     "postgres",
     "settings",
     "pgbouncer",
@@ -44,7 +45,9 @@ _SYNONYMS = {
     "hba": "postgres",
     "repmgr": "settings",
     "conf": "settings",
+    "keep_history": "history_days",
 }
+MAX_HISTORY_DAYS = 36500
 
 
 def read(pillar):
@@ -92,6 +95,7 @@ def read(pillar):
             problems, f"{ROOT}.synchronous", pillar.get("synchronous", 0), nodes
         ),
         manage_hosts=manage_hosts,
+        history_days=_history_days(problems, pillar.get("history_days", 30)),
         ssh=pillar_secrets.ssh(problems, f"{ROOT}.ssh", pillar.get("ssh", MISSING)),
     )
     pillar_postgres.check_capacity(
@@ -104,6 +108,10 @@ def read(pillar):
         problems.add(f"{ROOT}.pgbouncer", "is not available in this version; remove it")
     problems.raise_any()
     return spec
+
+
+def _history_days(problems, value):
+    return checks.integer(problems, f"{ROOT}.history_days", value, 1, MAX_HISTORY_DAYS)
 
 
 def _cluster(problems, value):

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from saltext_repmgr.utils import leaving
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.facts import Server
@@ -29,7 +31,9 @@ class Step(str, Enum):
     REJOIN = "rejoin"  # a former primary becomes a standby, with pg_rewind where needed
     CLONE = "clone"
     START = "start"
+    FOLLOW = "follow"  # stream from another node
     REGISTER = "register"
+    LEAVE = "leave"  # stop, and do not start again
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Plan:
     primary
         Name of the node that is, or will be, the primary.
     source
-        Name of the node that a clone is taken from and streams from afterwards.
+        Name of the node that a clone is taken from, or a standby is moved to, and that it
+        streams from afterwards.
     """
 
     role: Role | None
@@ -85,6 +90,12 @@ class Run:
     new: bool = False
     system_identifier: str | None = None
     assume: bool = False
+
+    @property
+    def announced(self):
+        """Whether this is the dry run of an orchestration: what earlier steps would have done
+        cannot be seen."""
+        return self.assume and self.primary is not None
 
 
 def server_line(name, server):
@@ -153,7 +164,7 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
         What the orchestration says, if one is under way.
     """
     if node.absent:
-        return Plan(None, notes=(f"{node.name} is marked 'ensure: absent'",))
+        return _leave(spec, node, seen, run)
     if seen.running and seen.server is None:
         return Plan(None, refusal=f"the server on this host cannot be asked: {seen.server_error}")
     servers = visible(seen)
@@ -168,6 +179,19 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
     if live:
         return _from_source(node, seen, _join(spec, node, seen, live[0], servers[live[0]]))
     return _without_primary(spec, node, seen, run)
+
+
+def _leave(spec, node, seen, run):
+    """Stop what is the cluster's on this host; what else runs there is not ours."""
+    notes = (f"{node.name} is marked 'ensure: absent'",)
+    if not seen.member:
+        return Plan(None, notes=notes)
+    if seen.running and seen.server is None:
+        return Plan(None, refusal=f"the server on this host cannot be asked: {seen.server_error}")
+    refusal = leaving.own_objection(spec, node, seen, visible(seen), run.announced)
+    if refusal:
+        return Plan(None, refusal=refusal)
+    return Plan(None, (Action(Step.LEAVE, "it was a member"),), notes=notes)
 
 
 def _primary_running(spec, node, seen):
@@ -287,21 +311,11 @@ def _from_source(node, seen, decided):
         member = seen.members.get(node.upstream)
         primary = seen.members.get(decided.primary)
         known = primary is not None and primary.server is not None
-        if not known or _cascades(member, primary.server):
+        if not known or upstreams.feeds(member and member.server, primary.server):
             source = node.upstream
         else:
             notes += (f"its upstream {node.upstream} is no standby in service: {source} is taken",)
     return dataclasses.replace(decided, source=source, notes=notes)
-
-
-def _cascades(member, primary):
-    """Whether a member can feed another standby: it streams the primary's data itself."""
-    server = member.server if member is not None else None
-    return (
-        server is not None
-        and server.receiver == "streaming"
-        and server.system_identifier == primary.system_identifier
-    )
 
 
 _REGISTER_REJOINED = Action(Step.REGISTER, "it was registered as the primary")
@@ -438,8 +452,13 @@ def _standby_running(spec, node, seen, primary, server):
             f" {server.timeline}: it may have gone on past the fork"
         )
         return Plan(Role.STANDBY, (Action(Step.REJOIN, why),), primary=primary, notes=notes)
-    actions = registration(spec, node, seen.server, server, Role.STANDBY)
-    return Plan(Role.STANDBY, actions, primary=primary, notes=notes)
+    move = upstreams.move(spec, node, visible(seen), primary)
+    notes += (move.note,) if move.note else ()
+    follow = (Action(Step.FOLLOW, move.reason),) if move.reason else ()
+    # What it is registered with is what it streams from, once it does.
+    own = None if follow else seen.server
+    actions = follow + registration(spec, node, own, server, Role.STANDBY)
+    return Plan(Role.STANDBY, actions, primary=primary, notes=notes, source=move.target)
 
 
 def _witness(spec, node, seen, primary):
@@ -493,17 +512,9 @@ def registration(spec, node, own, primary, role):
     """
     upstream = None
     if role is Role.STANDBY and own is not None:
-        upstream = upstream_of(spec, own)
+        upstream = upstreams.upstream_of(spec, own)
     differs = _record_differs(spec, node, primary.record(node.id), role, upstream)
     return (Action(Step.REGISTER, differs),) if differs else ()
-
-
-def upstream_of(spec, server):
-    """Return the node that a standby streams from, or None where that cannot be told."""
-    for node in spec.data_nodes:
-        if server.upstream_host in (node.host, node.address) and server.upstream_host:
-            return node
-    return None
 
 
 def _record_differs(spec, node, record, role, upstream):

@@ -22,7 +22,7 @@ SELECT s.system_identifier::text,
        to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
            AS started,
        current_setting('server_version_num')::int AS version,
-       w.status AS receiver, w.sender_host AS upstream_host, w.sender_port AS upstream_port,
+       w.status AS receiver, coalesce(w.sender_host, k.host) AS upstream_host, w.sender_port AS upstream_port,
        CASE WHEN r.in_recovery THEN pg_last_wal_replay_lsn()::text END AS replay_lsn,
        CASE WHEN r.in_recovery
             THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
@@ -56,6 +56,8 @@ SELECT s.system_identifier::text,
                   ELSE pg_current_wal_lsn()
              END AS lsn) p
   LEFT JOIN pg_stat_wal_receiver w ON true
+  LEFT JOIN (SELECT substring(setting FROM '(?:^|[[:space:]])host=''?([^''[:space:]]+)') AS host
+               FROM pg_settings WHERE name = 'primary_conninfo') k ON r.in_recovery
 """
 # The functions answer NULL where repmgr's library is not preloaded.
 _METADATA = """

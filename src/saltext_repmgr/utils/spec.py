@@ -36,6 +36,11 @@ class NodeSpec:
     def is_witness(self):
         return self.role is Role.WITNESS
 
+    @property
+    def slot(self):
+        """Name of its replication slot, as repmgr makes it."""
+        return f"repmgr_slot_{self.id}"
+
 
 @dataclass(frozen=True)
 class PostgresSpec:
@@ -65,6 +70,7 @@ class ClusterSpec:
     synchronous: int | tuple[str, ...] = 0
     rejoin: str = "ask"
     manage_hosts: bool = False
+    history_days: int = 30
     ssh: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
@@ -76,6 +82,11 @@ class ClusterSpec:
     def data_nodes(self):
         """Members that carry the data, that is all but the witness."""
         return tuple(n for n in self.members if not n.is_witness)
+
+    @property
+    def absent_nodes(self):
+        """Nodes that shall leave, or have left."""
+        return tuple(n for n in self.nodes.values() if n.absent)
 
     @property
     def bootstrap_primary(self):
@@ -120,6 +131,11 @@ class Layout:
     @property
     def settings_file(self):
         return f"{self.config_directory}/conf.d/90-repmgr.conf"
+
+    @property
+    def start_file(self):
+        """Debian's file that says whether the server is started at boot."""
+        return f"{self.config_directory}/start.conf"
 
     @property
     def service(self):

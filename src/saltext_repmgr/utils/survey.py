@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from dataclasses import field
 
 from saltext_repmgr.utils import facts
+from saltext_repmgr.utils import leaving
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import slots
+from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.choice import choose_primary
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.spec import ClusterSpec
@@ -29,6 +32,10 @@ class Survey:
     waves
         Names of the data nodes in the order in which they can be worked on; those of one
         wave need nothing from each other.
+    leaving
+        Names of the nodes that are marked absent, still members, and answer.
+    tidying
+        Names of the nodes on which something of a node that left, or moved, is to be removed.
     """
 
     cluster: str
@@ -40,6 +47,8 @@ class Survey:
     waves: tuple[tuple[str, ...], ...] = ()
     witnesses: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
+    tidying: tuple[str, ...] = ()
     order: str = ""
 
 
@@ -69,10 +78,47 @@ def read_reports(spec: ClusterSpec, replies: Mapping[str, object]):
     return observations, reports, problems, missing
 
 
+def _servers(observations):
+    """Return ``{node name: server}`` of all servers that answered somebody."""
+    found = {n: seen.server for n, seen in observations.items() if seen.server is not None}
+    for seen in observations.values():
+        for name, server in plan.visible(seen).items():
+            found.setdefault(name, server)
+    return found
+
+
+def leavers(spec: ClusterSpec, replies: Mapping[str, object]):
+    """Return the names of the nodes marked absent that are to be asked too, given what the
+    members said: those that the cluster still knows."""
+    observations, _, _, _ = read_reports(spec, replies)
+    return [node.name for node in leaving.leavers(spec, _servers(observations))]
+
+
+def _on_leave(spec, replies, servers):
+    """Return ``(problems, names of those that answer, those that do not with the reason)``."""
+    names = [node.name for node in leaving.leavers(spec, servers)]
+    here, silent = [], {}
+    for name in names:
+        reply = replies.get(name)
+        if isinstance(reply, Mapping) and "observation" in reply:
+            here.append(name)
+            server = facts.from_dict(Observation, reply["observation"]).server
+            servers = {**servers, name: server} if server is not None else servers
+        else:
+            silent[name] = "its minion does not answer, so nothing is done on its host"
+    up = {*servers, *(s.application_name for server in servers.values() for s in server.senders)}
+    problem = leaving.objection(spec, servers, names, up) if names else ""
+    return ([problem] if problem else []), here, silent
+
+
 def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
-    """Return what an orchestration has to go by, given what the minions said."""
+    """Return what an orchestration has to go by, given what the minions said: those of all
+    members, and of the :func:`leavers`."""
     observations, reports, problems, missing = read_reports(spec, replies)
     problems += disagreements(spec, reports)
+    servers = _servers(observations)
+    problem, going, silent = _on_leave(spec, replies, servers)
+    problems += problem
     if not observations and not problems:
         problems = [f"{name}: {why}" for name, why in missing.items()]
     if problems:
@@ -80,10 +126,13 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
     chosen = choose_primary(spec, observations)
     if chosen.problem:
         return Survey(spec.cluster, problems=(chosen.problem,), missing=missing)
+    missing = {**missing, **silent}
     here = set(observations)
     waves = [[n for n in wave if n in here] for wave in order(spec, chosen.primary)]
     waves = [wave for wave in waves if wave]
     witnesses = [n.name for n in spec.members if n.is_witness and n.name in here]
+    steps = [" and ".join(wave) for wave in waves]
+    steps += [f"{' and '.join(going)} to leave"] if going else []
     return Survey(
         cluster=spec.cluster,
         missing=missing,
@@ -97,8 +146,17 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
         waves=tuple(map(tuple, waves)),
         witnesses=tuple(witnesses),
         nodes=tuple(n.name for n in spec.members if n.name in here),
-        order=", then ".join(" and ".join(wave) for wave in [*waves, witnesses] if wave),
+        leaving=tuple(going),
+        tidying=_to_tidy(spec, servers, chosen.primary, bool(going or silent), here),
+        order=", then ".join([*steps, *witnesses]),
     )
+
+
+def _to_tidy(spec, servers, primary, departing, here):
+    """Return the data nodes that have something to remove; the primary has the records."""
+    found = {s.holder for s in slots.strays(spec, servers, primary) if s.unused}
+    found |= {primary} if departing else set()
+    return tuple(n.name for n in spec.data_nodes if n.name in found & here)
 
 
 def disagreements(spec, reports):
@@ -153,6 +211,8 @@ class Ailment:
         A run of the states does it.
     settles
         It may well go away by itself within seconds, so it is worth another look.
+    note
+        Somebody should know, but nothing is wrong with the cluster.
     """
 
     node: str
@@ -160,6 +220,7 @@ class Ailment:
     step: str = ""
     planned: bool = False
     settles: bool = False
+    note: bool = False
 
     @property
     def line(self):
@@ -185,7 +246,28 @@ def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
     for node in spec.members:
         if node.name in observations:
             found += node_ailments(spec, node, observations[node.name], run, primary)
+    if primary is not None:
+        found += _leftovers(spec, _servers(observations), chosen.primary)
     return found
+
+
+def _leftovers(spec, servers, primary):
+    """What nodes that left, or moved, have left behind."""
+    found = []
+    by_id = {n.id: n for n in spec.nodes.values()}
+    for record in servers[primary].nodes or ():
+        node = by_id.get(record.node_id)
+        if node is not None and node.absent:
+            way_out = (
+                f"'salt {primary} state.apply repmgr.leave' deletes its record once it is down"
+            )
+            what = "is marked 'ensure: absent' and still registered"
+            found.append(Ailment(node.name, what, way_out))
+        elif node is None:
+            what = f"node {record.node_id} ({record.node_name}) is registered, but not in pillar"
+            step = "put it there, with 'ensure: absent' if it shall go"
+            found.append(Ailment("", what, step, note=True))
+    return found + [Ailment("", s.line, note=True) for s in slots.strays(spec, servers, primary)]
 
 
 def node_ailments(spec, node, seen, run, primary):
@@ -247,7 +329,7 @@ def stream_ailments(spec, node, server, primary):
     """Return what is wrong with the replication of a standby that runs."""
     if server.receiver != "streaming":
         what = f"does not stream (WAL receiver: {server.receiver or 'none'})"
-    elif plan.upstream_of(spec, server) is None:
+    elif upstreams.upstream_of(spec, server) is None:
         what = f"streams from {server.upstream_host}, which is no node of the pillar"
     elif server.timeline != primary.timeline:
         what = f"on timeline {server.timeline}, the primary is on {primary.timeline}"

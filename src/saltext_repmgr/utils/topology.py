@@ -9,6 +9,7 @@ from enum import Enum
 from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import survey
+from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.facts import Reach
@@ -123,7 +124,7 @@ class View:
     def upstream(self, name):
         """Return the name of the node that a standby streams from, or None."""
         server = self.servers.get(name)
-        node = plan.upstream_of(self.spec, server) if server and server.in_recovery else None
+        node = upstreams.upstream_of(self.spec, server) if server and server.in_recovery else None
         return node.name if node else None
 
     def belongs_below(self, name):

@@ -1,5 +1,6 @@
 """From pillar to one node: the specification, the paths and the files that follow from it."""
 
+from saltext_repmgr.utils import checks
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import hba
 from saltext_repmgr.utils import host
@@ -10,14 +11,21 @@ from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import spool
 from saltext_repmgr.utils.errors import PillarError
 from saltext_repmgr.utils.plan import Run
+from saltext_repmgr.utils.repmgr_parameters import effective
+from saltext_repmgr.utils.spec import DATABASE_NAME
 from saltext_repmgr.utils.spec import Layout
 
 PILLAR_KEY = "repmgr"
 # Inline pillar of an orchestration: which node it goes by as the primary.
 RUN_KEY = "repmgr_run"
 
+# repmgrd takes these from its file when it starts, and not when it is told to read it again;
+# in the unit, a change of them is one that restarts it.
+_AT_START = ("log_level", "log_facility")
+
 _REPMGRD_UNIT = """\
 # Written by Salt (saltext-repmgr). The packaged init script cannot tell a dead daemon.
+# It starts with: {at_start}
 [Unit]
 Description=repmgrd, failover daemon of the PostgreSQL cluster {cluster}
 After={service}.service network-online.target
@@ -35,6 +43,31 @@ RestartSec=2
 
 [Install]
 WantedBy=multi-user.target
+"""
+
+PURGE_UNIT = "repmgr-purge"
+_PURGE_SERVICE = """\
+# Written by Salt (saltext-repmgr).
+[Unit]
+Description=old history of the repmgr cluster {cluster} is deleted
+
+[Service]
+Type=oneshot
+User={user}
+ExecStart={bindir}/psql -Xq -h {socket} -p {port} -d {database} -c "{statement}"
+"""
+_PURGE_TIMER = """\
+# Written by Salt (saltext-repmgr).
+[Unit]
+Description=weekly, old history of the repmgr cluster {cluster} is deleted
+
+[Timer]
+OnCalendar=weekly
+RandomizedDelaySec=1h
+Persistent=true
+
+[Install]
+WantedBy=timers.target
 """
 
 
@@ -131,13 +164,45 @@ def sudoers(layout):
 
 def repmgrd_unit(spec, layout):
     """Return the systemd unit of repmgrd."""
+    settings = effective(spec.settings)
     return _REPMGRD_UNIT.format(
         cluster=spec.cluster,
         service=layout.service,
         user=layout.os_user,
         bindir=layout.bindir,
         conf=layout.repmgr_conf,
+        at_start=", ".join(f"{name}={settings[name]!r}" for name in _AT_START),
     )
+
+
+def own_units():
+    """Return the names of the units that this extension makes on a node."""
+    return [f"{guard_files.UNIT}.service", "repmgrd.service", f"{PURGE_UNIT}.timer"]
+
+
+def purge_units(spec, layout):
+    """Return ``{path: text}`` of the timer that keeps the metadata's history short.
+
+    It needs neither the master nor the minion; on a standby it does nothing.
+    """
+    tables = {"monitoring_history": "last_monitor_time", "events": "event_timestamp"}
+    deletes = " ".join(
+        f"DELETE FROM repmgr.{table} WHERE {column} < now() - make_interval(days => {spec.history_days});"
+        for table, column in tables.items()
+    )
+    service = _PURGE_SERVICE.format(
+        cluster=spec.cluster,
+        user=layout.os_user,
+        bindir=layout.bindir,
+        socket=layout.socket_directory,
+        port=spec.postgres.port,
+        database=DATABASE_NAME,
+        statement=f"DO 'BEGIN IF NOT pg_is_in_recovery() THEN {deletes} END IF; END'",
+    )
+    return {
+        f"/etc/systemd/system/{PURGE_UNIT}.service": service,
+        f"/etc/systemd/system/{PURGE_UNIT}.timer": _PURGE_TIMER.format(cluster=spec.cluster),
+    }
 
 
 def daemon_files(spec, node, layout, unit):
@@ -151,8 +216,21 @@ def daemon_files(spec, node, layout, unit):
 
 def host_entries(spec):
     """Return ``{address: [names]}`` for /etc/hosts, where pillar asks for it."""
+    return _host_entries(spec, spec.members)
+
+
+def former_host_entries(spec):
+    """Return the same of the nodes marked absent, save for addresses that a member has now."""
+    present = host_entries(spec)
+    former = _host_entries(spec, spec.absent_nodes)
+    return {address: names for address, names in former.items() if address not in present}
+
+
+def _host_entries(spec, nodes):
     entries = {}
-    for node in spec.members if spec.manage_hosts else ():
+    for node in nodes if spec.manage_hosts else ():
+        if not node.address and not checks.ip_address(node.host):
+            continue
         # Without an address of its own, the host is one.
         names = (node.host, node.name) if node.address else (node.name,)
         entries[node.address or node.host] = list(dict.fromkeys(names))
@@ -200,5 +278,9 @@ def describe(spec, node, layout):
         "guard_directory": layout.guard_directory,
         "pg_ctl_file": f"{layout.config_directory}/pg_ctl.conf",
         "pg_ctl_text": guard_files.pg_ctl(spec, node, layout),
+        "purge_units": {} if node.is_witness else purge_units(spec, layout),
+        "purge_timer": f"{PURGE_UNIT}.timer",
+        "former_hosts": former_host_entries(spec),
+        "former_ssh_hosts": [n.host for n in spec.absent_nodes] if spec.ssh else [],
         "ssh": ssh_files(spec),
     }

@@ -42,6 +42,18 @@ prepare:
     - timeout: 30
 {%- endfor %}
 
+{%- for step, nodes in (('leave', check.leaving), ('clear up', check.tidying)) if nodes %}
+
+{{ step }}:
+  salt.state:
+    - tgt: {{ nodes | tojson }}
+    - tgt_type: list
+    - sls: repmgr.leave
+    - pillar: {{ run | tojson }}
+    - queue: True
+    - timeout: 30
+{%- endfor %}
+
 {%- if check.witnesses %}
 
 witness:

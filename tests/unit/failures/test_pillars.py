@@ -21,9 +21,10 @@ def test_they_are_right(part):
 
 
 def test_the_client_is_added_to_what_is_there():
-    wanted = pillars.for_client(pillars.SYNCHRONOUS)["postgres"]
-    assert wanted["settings"] == pillars.SYNCHRONOUS["postgres"]["settings"]
-    assert "hba" in wanted and "hba" not in pillars.SYNCHRONOUS["postgres"]
+    part = {"synchronous": 1, "postgres": {"settings": {"work_mem": "5MB"}}}
+    wanted = pillars.for_client(part)
+    assert wanted["postgres"]["settings"] == {"work_mem": "5MB"}
+    assert "hba" in wanted["postgres"] and "hba" not in part["postgres"]
 
 
 def test_shipped_is_what_repmgr_has_by_itself():

@@ -21,8 +21,8 @@ def test_what_repmgr_needs():
         "port": 5432,
         "wal_level": "replica",
         "hot_standby": True,
-        "max_wal_senders": 10,
-        "max_replication_slots": 10,
+        "max_wal_senders": 20,
+        "max_replication_slots": 20,
         "wal_log_hints": True,
         "shared_preload_libraries": "repmgr",
         "password_encryption": "scram-sha-256",
@@ -33,11 +33,13 @@ def test_all_members_get_the_same():
     assert settings_of(name="node1") == settings_of(name="node2") == settings_of(name="node4")
 
 
-def test_limits_grow_with_the_cluster():
-    nodes = {f"n{i}": {"id": i, "host": f"192.168.1.{i}"} for i in range(1, 21)}
+@pytest.mark.parametrize(("members", "limit"), [(1, 20), (19, 20), (20, 40), (39, 40)])
+def test_limits_grow_with_the_cluster_in_steps(members, limit):
+    # Each step is a restart of every server.
+    nodes = {f"n{i}": {"id": i, "host": f"192.168.1.{i}"} for i in range(1, members + 1)}
     nodes["n1"]["role"] = "primary"
-    settings = settings_of({**GOOD, "nodes": nodes}, "n2")
-    assert (settings["max_wal_senders"], settings["max_replication_slots"]) == (24, 24)
+    settings = settings_of({**GOOD, "nodes": nodes}, "n1")
+    assert (settings["max_wal_senders"], settings["max_replication_slots"]) == (limit, limit)
 
 
 @pytest.mark.parametrize("members", range(1, 30))

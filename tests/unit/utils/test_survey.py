@@ -7,6 +7,8 @@ import pytest
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.facts import Repmgrd
+from saltext_repmgr.utils.facts import Sender
+from saltext_repmgr.utils.facts import Slot
 from tests.unit.utils.test_plan import BARE
 from tests.unit.utils.test_plan import FOREIGN
 from tests.unit.utils.test_plan import NODES
@@ -17,6 +19,7 @@ from tests.unit.utils.test_plan import seen
 from tests.unit.utils.test_plan import server
 from tests.unit.utils.test_plan import standby
 
+SLOTS = (Slot("repmgr_slot_2", "physical", True), Slot("repmgr_slot_3", "physical", True))
 ATTACHED = Repmgrd("active", 100, 1.0, True, False)
 
 
@@ -40,7 +43,7 @@ def bare(**changes):
 
 def healthy(**changes):
     """A cluster as it should be; changes are to the observations."""
-    top, down = server(), standby()
+    top, down = server(slots=SLOTS), standby()
     lies = data(standby=True, control=control(state="in archive recovery"))
     witness = data(control=control(FOREIGN))
     all_seen = {
@@ -156,7 +159,7 @@ def with_server(**changes):
             False,
         ),
         ("node3", with_server(receiver=None), "does not stream (WAL receiver: none)", True),
-        ("node3", with_server(upstream_host="10.9.9.9"), "which is no node of the pillar", True),
+        ("node3", with_server(upstream_host="10.9.9.9"), "from node1, not from 10.9.9.9", False),
         ("node2", with_server(timeline=0), "on timeline 0, the primary is on 1", True),
     ],
 )
@@ -189,3 +192,74 @@ def test_two_primaries_are_one_line():
     }
     (line,) = lines(both)
     assert line.startswith("2 nodes act as primary")
+
+
+ABSENT = dataclasses.replace(
+    SPEC, nodes={**NODES, "node3": dataclasses.replace(NODES["node3"], absent=True)}
+)
+
+
+def without(name, replies):
+    return {n: r for n, r in replies.items() if n != name}
+
+
+def test_a_node_that_is_to_leave_is_asked_as_long_as_the_cluster_knows_it():
+    replies = without("node3", healthy())
+    assert survey.leavers(ABSENT, replies) == ["node3"]
+    forgotten = server(nodes=tuple(r for r in server().nodes if r.node_id != 3))
+    replies = {
+        "node1": report(seen("node1", data(), forgotten)),
+        "node2": report(seen("node2", data(standby=True), node1=forgotten)),
+    }
+    assert survey.leavers(ABSENT, replies) == []
+
+
+def test_a_node_leaves_and_the_primary_clears_up():
+    found = survey.survey(ABSENT, healthy())
+    assert (found.problems, found.leaving, found.tidying) == ((), ("node3",), ("node1",))
+    assert "node3" not in found.nodes
+    assert found.order == "node1, then node2, then node3 to leave, then node4"
+
+
+def test_a_dead_node_leaves_without_its_minion():
+    found = survey.survey(ABSENT, without("node3", healthy()))
+    assert (found.problems, found.leaving, found.tidying) == ((), (), ("node1",))
+    assert "nothing is done on its host" in found.missing["node3"]
+
+
+def test_a_silent_minion_does_not_hide_that_the_majority_would_go():
+    streams = Sender("node3", "streaming", None, None, None)
+    replies = {"node1": report(seen("node1", data(), server(senders=(streams,))))}
+    (problem,) = survey.survey(ABSENT, replies).problems
+    assert problem.startswith("without node3, 1 of 3 nodes")
+
+
+def test_nobody_is_cleared_up_after_in_a_healthy_cluster():
+    found = survey.survey(SPEC, healthy())
+    assert (found.leaving, found.tidying) == ((), ())
+
+
+def test_a_slot_of_nobody_is_told_and_cleared_away():
+    slots = (
+        *SLOTS,
+        Slot("repmgr_slot_9", "physical", False, "0/1", 16),
+        Slot("backup", "physical", False),
+    )
+    replies = healthy(node1=with_server(slots=slots))
+    assert survey.survey(SPEC, replies).tidying == ("node1",)
+    found = survey.ailments(SPEC, replies)
+    assert all(a.note for a in found)
+    assert ["repmgr_slot_9" in found[0].line, "backup" in found[1].line] == [True, True]
+
+
+def test_what_is_still_registered_is_an_ailment():
+    (found,) = survey.ailments(ABSENT, without("node3", healthy()))
+    assert found.line.startswith("node3: is marked 'ensure: absent' and still registered")
+    assert not found.note
+
+
+def test_what_pillar_does_not_know_is_told():
+    spec = dataclasses.replace(SPEC, nodes={n: s for n, s in NODES.items() if n != "node3"})
+    (found,) = survey.ailments(spec, without("node3", healthy()))
+    assert "node 3 (node3) is registered, but not in pillar" in found.line
+    assert found.note

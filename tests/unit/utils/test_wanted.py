@@ -70,6 +70,16 @@ def test_names_of_the_nodes_in_etc_hosts():
     assert found["192.168.1.20"] == ["db2.example.com", "node2"]
 
 
+def test_names_of_nodes_that_left_go_from_etc_hosts():
+    def entries(changes):
+        return wanted.former_host_entries(pillar.read(changed({"manage_hosts": True, **changes})))
+
+    assert wanted.former_host_entries(pillar.read(GOOD)) == {}
+    assert entries({}) == {"192.168.1.50": ["node5"]}
+    assert entries({"nodes:node3:host": "192.168.1.50", "nodes:node5:host": "db5"}) == {}
+    assert entries({"nodes:node5:host": "db5.example.com"}) == {}
+
+
 @pytest.mark.parametrize(
     ("options", "secret"),
     [
@@ -97,3 +107,26 @@ def test_repmgrd_is_older_than_the_files_it_reads():
     assert sorted(files) == ["/etc/repmgr.conf", "/etc/systemd/system/repmgrd.service"]
     assert "node_id=2" in files["/etc/repmgr.conf"]
     assert "/usr/lib/postgresql/15/bin/repmgrd -f /etc/repmgr.conf" in "".join(files.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "restarts"),
+    [
+        ({"log_level": "DEBUG"}, True),
+        ({"log_facility": "USER"}, True),
+        ({"log_status_interval": 9}, False),
+    ],
+)
+def test_the_unit_changes_with_what_repmgrd_reads_at_its_start_only(settings, restarts):
+    plain, other = pillar.read(GOOD), pillar.read(changed({"settings": settings}))
+    before = wanted.repmgrd_unit(plain, LAYOUT)
+    assert (wanted.repmgrd_unit(other, LAYOUT) != before) is restarts
+
+
+def test_history_is_deleted_by_what_runs_on_the_node_alone():
+    spec = pillar.read(changed({"history_days": 7, "postgres:port": 5433}))
+    service, timer = wanted.purge_units(spec, LAYOUT).values()
+    assert "/usr/lib/postgresql/15/bin/psql -Xq -h /var/run/postgresql -p 5433 -d repmgr" in service
+    assert service.count("make_interval(days => 7)") == 2
+    assert "OnCalendar=weekly" in timer
+    assert wanted.describe(spec, spec.nodes["node4"], LAYOUT)["purge_units"] == {}

@@ -1,0 +1,107 @@
+"""Replication slots that nobody streams from: whose they are, and whether they may go. Pure.
+
+A slot that stays behind keeps WAL until the disk is full; one that is dropped too early
+costs its standby a new clone. So what is not proven is only told.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from saltext_repmgr.utils import upstreams
+from saltext_repmgr.utils.facts import Server
+from saltext_repmgr.utils.facts import Slot
+from saltext_repmgr.utils.spec import ClusterSpec
+
+_OURS = re.compile(r"repmgr_slot_(\d+)")
+
+
+@dataclass(frozen=True)
+class Stray:
+    """An inactive slot that does not belong where it is.
+
+    holder
+        Name of the node whose server has it.
+    why
+        What is known of its owner, in words.
+    unused
+        Whether it is proven that nobody will come back for it.
+    """
+
+    holder: str
+    slot: Slot
+    why: str
+    unused: bool = False
+
+    @property
+    def line(self):
+        """One line for people, with the next step."""
+        kept = (
+            f" and keeps {self.slot.retained_bytes} bytes of WAL"
+            if self.slot.retained_bytes
+            else ""
+        )
+        ending = f"'salt {self.holder} repmgr_pg.slot_drop {self.slot.slot_name}'"
+        ending = (
+            f"the next run drops it, as does {ending}"
+            if self.unused
+            else f"if nobody needs it: {ending}"
+        )
+        return f"{self.holder}: slot {self.slot.slot_name} is inactive{kept}: {self.why}; {ending}"
+
+
+def strays(spec: ClusterSpec, servers: Mapping[str, Server], primary):
+    """Return a :class:`Stray` for each inactive physical slot that is out of place.
+
+    servers
+        Node name to the server that answered.
+    primary
+        Name of the live primary; without one nothing can be told of any slot.
+    """
+    if primary not in servers:
+        return []
+    found = []
+    for node in spec.data_nodes:
+        for slot in servers[node.name].slots if node.name in servers else ():
+            placed = slot.active or slot.slot_type != "physical"
+            why = None if placed else _judge(spec, servers, primary, node, slot)
+            if why:
+                found.append(Stray(node.name, slot, *why))
+    return found
+
+
+def _judge(spec, servers, primary, holder, slot):
+    """Return ``(why, unused)``, or None for a slot that is in its place."""
+    ours = _OURS.fullmatch(slot.slot_name)
+    if ours is None:
+        return "it is none of this cluster's", False
+    node_id = int(ours[1])
+    owner = next((n for n in spec.members if n.id == node_id), None)
+    if owner is None:
+        gone = next((n for n in spec.absent_nodes if n.id == node_id), None)
+        if servers[primary].record(node_id) is None:
+            return f"{gone.name} has left" if gone else f"no node has the id {node_id}", True
+        if gone is not None:
+            # It is about to leave; its slot goes when its record is gone.
+            return None
+        return (
+            f"node {node_id} is registered, but not in pillar: put it there, with 'ensure:"
+            " absent' if it shall go",
+            False,
+        )
+    if owner.is_witness or owner.name == holder.name:
+        return f"{owner.name} streams from nobody here", True
+    if owner.name == primary:
+        return f"{owner.name} is the primary", True
+    return _elsewhere(spec, servers, holder, owner, slot)
+
+
+def _elsewhere(spec, servers, holder, owner, slot):
+    """Whether the owner streams from another node, by its slot there."""
+    server = servers.get(owner.name)
+    upstream = upstreams.upstream_of(spec, server) if server is not None else None
+    if upstream is None or upstream.name == holder.name or server.receiver != "streaming":
+        return None
+    there = servers.get(upstream.name)
+    used = there.slot(slot.slot_name) if there is not None else None
+    return f"{owner.name} streams from {upstream.name}", used is not None and used.active

@@ -1,0 +1,101 @@
+"""Which node a running standby streams from, and which it should stream from. Pure."""
+
+from dataclasses import dataclass
+
+from saltext_repmgr.utils.repmgr_parameters import effective
+
+
+@dataclass(frozen=True)
+class Move:
+    """What has to happen to the upstream of a running standby.
+
+    target
+        Name of the node to stream from.
+    reason
+        Why, in words; empty where it streams from that node already.
+    note
+        Something to tell a person, or an empty string.
+    """
+
+    target: str | None
+    reason: str = ""
+    note: str = ""
+
+
+def upstream_of(spec, server):
+    """Return the member that a standby streams from, or is configured to, or None where
+    that is no member."""
+    node = any_upstream_of(spec, server)
+    return node if node in spec.data_nodes else None
+
+
+def any_upstream_of(spec, server):
+    """Return the same, nodes that are marked absent included."""
+    for node in spec.nodes.values():
+        if server.upstream_host in (node.host, node.address) and server.upstream_host:
+            return node
+    return None
+
+
+def feeds(server, primary):
+    """Whether a server can feed a standby: it streams the primary's data itself."""
+    return (
+        server is not None
+        and server.receiver == "streaming"
+        and server.system_identifier == primary.system_identifier
+    )
+
+
+def move(spec, node, servers, primary):
+    """Return the :class:`Move` of a standby that runs.
+
+    servers
+        Node name to the server that answered, its own included.
+    primary
+        Name of the live primary, which is in ``servers``.
+
+    Pillar's ``upstream`` counts where it is in service. Without one a standby is left where
+    it is as long as that is a member in service: a cascade made by hand is not undone.
+    """
+    own = servers[node.name]
+    current = upstream_of(spec, own)
+    wanted, note = node.upstream, ""
+    if wanted and not _in_service(spec, servers, wanted, primary, node.name):
+        note = f"its upstream {wanted} is no standby in service"
+        wanted = None
+    if wanted is None:
+        stays = current is not None and (
+            own.receiver == "streaming"
+            or _in_service(spec, servers, current.name, primary, node.name)
+        )
+        wanted = current.name if stays else primary
+        note = note and f"{note}: {wanted} is taken"
+    if current is None or current.name != wanted:
+        source = current.name if current else own.upstream_host or "nobody"
+        return Move(wanted, f"it is to stream from {wanted}, not from {source}", note)
+    missing = _missing_slot(spec, node, own, servers.get(wanted))
+    return Move(wanted, missing and f"{missing} on {wanted}", note)
+
+
+def _in_service(spec, servers, name, primary, without):
+    """Whether a node gets the primary's data, and not by way of ``without``."""
+    passed = {without}
+    while name != primary:
+        server = servers.get(name)
+        if name in passed or not feeds(server, servers[primary]):
+            return False
+        passed.add(name)
+        upstream = upstream_of(spec, server)
+        if upstream is None:
+            return False
+        name = upstream.name
+    return True
+
+
+def _missing_slot(spec, node, own, upstream):
+    if own.receiver == "streaming" or upstream is None:
+        return ""
+    if not effective(spec.settings)["use_replication_slots"]:
+        return ""
+    slot = node.slot
+    return "" if upstream.slot(slot) else f"its slot {slot} is missing"
