@@ -15,7 +15,7 @@ FIELDS = {
     *("system_identifier", "in_recovery", "timeline", "lsn", "started", "version", "clients"),
     *("next_xid", "user_objects", "receiver", "upstream_host", "upstream_port", "senders"),
     *("nodes", "slots", "replay_lsn", "replay_age", "replay_paused"),
-    *("repmgrd_pid", "repmgrd_paused"),
+    *("oldest_wal", "has_archive", "repmgrd_pid", "repmgrd_paused"),
 }
 
 

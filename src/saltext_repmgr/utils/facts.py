@@ -140,6 +140,8 @@ class Server:
     replay_lsn: str | None = None  # in recovery, as the two below
     replay_age: float | None = None  # seconds since the last replayed transaction was committed
     replay_paused: bool | None = None
+    oldest_wal: str | None = None  # LSN where the WAL begins that a primary still has
+    has_archive: bool = False  # it can fetch WAL with a restore_command
     repmgrd_pid: int | None = None  # of the daemon, while it runs
     repmgrd_paused: bool | None = None
 

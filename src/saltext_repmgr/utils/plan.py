@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from saltext_repmgr.utils import leaving
+from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.facts import Content
@@ -446,19 +447,37 @@ def _standby_running(spec, node, seen, primary, server):
             refusal=f"{node.name} follows timeline {seen.server.timeline}, later than the primary"
             f" {primary} on {server.timeline}: two histories exist. Nothing is changed",
         )
-    if seen.server.receiver is None and seen.server.timeline < server.timeline:
-        why = (
-            f"it does not stream and is on timeline {seen.server.timeline}, {primary} on"
-            f" {server.timeline}: it may have gone on past the fork"
-        )
-        return Plan(Role.STANDBY, (Action(Step.REJOIN, why),), primary=primary, notes=notes)
     move = upstreams.move(spec, node, visible(seen), primary)
+    upstream = upstreams.upstream_of(spec, seen.server)
+    if seen.server.receiver is None and upstream is not None and upstream.name == primary:
+        stuck = _stuck(seen.server, primary, server)
+        if stuck is not None:
+            return dataclasses.replace(stuck, notes=notes)
     notes += (move.note,) if move.note else ()
     follow = (Action(Step.FOLLOW, move.reason),) if move.reason else ()
     # What it is registered with is what it streams from, once it does.
     own = None if follow else seen.server
     actions = follow + registration(spec, node, own, server, Role.STANDBY)
     return Plan(Role.STANDBY, actions, primary=primary, notes=notes, source=move.target)
+
+
+def _stuck(own, primary, server):
+    """Return the plan for a standby that cannot stream again by itself, or None."""
+    if own.timeline < server.timeline:
+        why = (
+            f"it does not stream and is on timeline {own.timeline}, {primary} on"
+            f" {server.timeline}: it may have gone on past the fork"
+        )
+        return Plan(Role.STANDBY, (Action(Step.REJOIN, why),), primary=primary)
+    if own.has_archive or not (own.lsn and server.oldest_wal):
+        return None
+    if lsn.parse(own.lsn) < lsn.parse(server.oldest_wal):
+        return _replace(
+            primary,
+            f"it fell behind: it needs WAL from {own.lsn} on, and {primary} has it from"
+            f" {server.oldest_wal} on",
+        )
+    return None
 
 
 def _witness(spec, node, seen, primary):

@@ -22,7 +22,14 @@ SELECT s.system_identifier::text,
        to_char(pg_postmaster_start_time() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
            AS started,
        current_setting('server_version_num')::int AS version,
-       w.status AS receiver, coalesce(w.sender_host, k.host) AS upstream_host, w.sender_port AS upstream_port,
+       w.status AS receiver, coalesce(w.sender_host, k.host) AS upstream_host,
+       w.sender_port AS upstream_port,
+       CASE WHEN NOT r.in_recovery THEN (
+           SELECT upper(to_hex(('x' || substr(min(name), 9, 8))::bit(32)::bigint)) || '/' ||
+                  upper(to_hex(('x' || substr(min(name), 17, 8))::bit(32)::bigint * z.size))
+             FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$')
+       END AS oldest_wal,
+       coalesce(current_setting('restore_command', true), '') <> '' AS has_archive,
        CASE WHEN r.in_recovery THEN pg_last_wal_replay_lsn()::text END AS replay_lsn,
        CASE WHEN r.in_recovery
             THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
@@ -55,6 +62,7 @@ SELECT s.system_identifier::text,
                   THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
                   ELSE pg_current_wal_lsn()
              END AS lsn) p
+ CROSS JOIN (SELECT setting::bigint AS size FROM pg_settings WHERE name = 'wal_segment_size') z
   LEFT JOIN pg_stat_wal_receiver w ON true
   LEFT JOIN (SELECT substring(setting FROM '(?:^|[[:space:]])host=''?([^''[:space:]]+)') AS host
                FROM pg_settings WHERE name = 'primary_conninfo') k ON r.in_recovery

@@ -17,6 +17,7 @@ from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.facts import Reach
 from saltext_repmgr.utils.facts import Server
+from saltext_repmgr.utils.facts import Slot
 from saltext_repmgr.utils.plan import Run
 from saltext_repmgr.utils.plan import Step
 from saltext_repmgr.utils.spec import ClusterSpec
@@ -181,6 +182,24 @@ def test_a_standby_that_cannot_follow_the_new_timeline_rejoins():
     streams = standby(timeline=1)
     decided = plan.decide(SPEC, NODES["node2"], seen("node2", lies, streams, node1=live))
     assert Step.REJOIN not in steps(decided)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, ASIDE),
+        ({"receiver": "streaming"}, []),
+        ({"has_archive": True}, []),
+        ({"lsn": "0/6000000"}, []),
+    ],
+)
+def test_a_standby_that_fell_behind_the_primary_s_wal_is_cloned_anew(more, expected):
+    own = dataclasses.replace(standby(receiver=None), lsn="0/5000000")
+    own = dataclasses.replace(own, **more)
+    live = server(oldest_wal="0/6000000", slots=(Slot("repmgr_slot_2", "physical", True),))
+    lies = data(standby=True)
+    decided = plan.decide(SPEC, NODES["node2"], seen("node2", lies, own, node1=live))
+    assert steps(decided) == expected
 
 
 def test_a_former_primary_on_the_primary_s_timeline_is_kept_and_cloned_anew():
