@@ -159,5 +159,5 @@ def test_a_standby_without_a_stream_still_tells_its_upstream(repmgr_pg, primary,
 
 def test_a_primary_tells_its_physical_slots(repmgr_pg, standby):
     (found,) = repmgr_pg.status()["slots"]
-    assert (found["name"], found["active"]) == (slot(standby), True)
+    assert (found["slot_name"], found["active"]) == (slot(standby), True)
     assert repmgr_pg.status(port=standby.port)["slots"] == []
