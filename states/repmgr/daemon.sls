@@ -51,9 +51,7 @@ repmgrd:
     - makedirs: True
 
 {{ node.purge_timer }}:
-  service.running:
-    - watch:
-      - file: /etc/systemd/system/{{ node.purge_timer }}
+  repmgr.timer_running:
     - require:
       - file: /etc/systemd/system/timers.target.wants/{{ node.purge_timer }}
 {%- endif %}

@@ -64,8 +64,9 @@ class Bus:
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two nodes, a master with the reactor, and somebody who watches its bus."""
-    with cluster_of("events", nodes=2, master_config={"reactor": REACTOR}) as hosts:
+    """Two nodes and a witness, a master with the reactor, and somebody who watches its bus."""
+    reactor = {"reactor": REACTOR}
+    with cluster_of("events", nodes=2, witness=True, master_config=reactor) as hosts:
         hosts.bus = Bus(hosts.lab)
         yield hosts
 
@@ -171,5 +172,6 @@ def test_a_failover_is_told_and_its_lost_node_healed_once(cluster, built, wait):
     _, ended = wait(
         lambda: (runs := cluster.bus.runs())[1:] and runs, timeout=120, what="the healing"
     )
-    assert ended["stage"] == "ended"
+    assert (ended["stage"], ended["ok"]) == ("ended", True)
+    assert cluster.streaming("node2") == ["node1"]
     assert "node1" in " ".join(cluster.bus.heals()[-1]["reason"].split())

@@ -5,7 +5,6 @@ import os
 import socket
 import tempfile
 from dataclasses import dataclass
-from typing import Tuple
 
 CONFIG = "/etc/repmgr/guard.json"
 STATE_DIRECTORY = "/var/lib/repmgr-guard"
@@ -45,7 +44,6 @@ class Config:
     witness: bool
     fence: bool
     vote_seconds: int
-    peers: Tuple[Peer, ...]
 
     @property
     def own_conninfo(self):
@@ -56,9 +54,7 @@ class Config:
 def load(path=CONFIG):
     """Return the :class:`Config` that Salt wrote."""
     with open(path, encoding="utf-8") as handle:
-        found = json.load(handle)
-    peers = tuple(Peer(**peer) for peer in found.pop("peers"))
-    return Config(peers=peers, **found)
+        return Config(**json.load(handle))
 
 
 def remembered(path=MEMBERS):

@@ -36,7 +36,7 @@ class Guard:
         own = config.Peer(told.node_id, told.name, "", -1, True, told.own_conninfo)
         self.local = Probe(own, rules.STEP_SECONDS, nodes=True, own=True)
         self.probes = {}
-        self.peers = config.remembered() or told.peers
+        self.peers = config.remembered() or ()
         self.frozen_at = None
         self.frozen_pid = None
         self.state = None

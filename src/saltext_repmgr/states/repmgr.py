@@ -568,6 +568,32 @@ def repmgrd_running(name):
     )
 
 
+@reported
+def timer_running(name):
+    """
+    Have a systemd timer waiting for its time, with its present unit file.
+
+    name
+        Name of the timer, with its suffix.
+
+    .. code-block:: yaml
+
+        repmgr-purge.timer:
+          repmgr.timer_running: []
+    """
+    unit = host.units(name)[name]
+    stale = unit.state == "active" and host.changed_since(
+        f"/etc/systemd/system/{name}", unit.loaded
+    )
+    if unit.state == "active" and not stale:
+        return _result(name, "waits for its time")
+    changes = {name: {"old": "older than its file" if stale else "not running", "new": "running"}}
+    if __opts__["test"]:
+        return _result(name, "would be started", changes)
+    act.restart_daemon(name)
+    return _result(name, "started", changes)
+
+
 def _daemon_running(name, look, found, files, observed, note="", reloadable=None):
     """Have a daemon running that has read its present files, and that is seen to work.
 

@@ -185,10 +185,10 @@ def slots_tidied(name):
     if unused and not look.test:
         time.sleep(_SETTLE_SECONDS)
         look.again()
-        still = [s.slot.name for s in _strays(look) if s.unused]
-        unused = [s for s in unused if s.slot.name in still]
+        still = [s.slot.slot_name for s in _strays(look) if s.unused]
+        unused = [s for s in unused if s.slot.slot_name in still]
     told = "; ".join(s.line for s in found if s not in unused)
-    changes = {s.slot.name: {"old": f"inactive: {s.why}", "new": None} for s in unused}
+    changes = {s.slot.slot_name: {"old": f"inactive: {s.why}", "new": None} for s in unused}
     if not unused:
         return _result(name, told or "no slot is left over")
     if look.test:
@@ -197,7 +197,7 @@ def slots_tidied(name):
         )
     with look.connection() as connection:
         for stray in unused:
-            membership.drop_slot(connection, stray.slot.name)
+            membership.drop_slot(connection, stray.slot.slot_name)
     look.again()
     return _result(name, "; ".join(["dropped", *filter(None, [told])]), changes)
 

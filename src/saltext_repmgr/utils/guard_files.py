@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 
 from saltext_repmgr import guard
-from saltext_repmgr.utils import repmgr_conf
-from saltext_repmgr.utils.spec import Role
 
 UNIT = "repmgr-guard"
 
@@ -58,7 +56,7 @@ def _programs(layout):
 
 
 def _configuration(spec, node, layout):
-    # There is no secret in it: a connection string names the password file.
+    # The other members are not in it: the guard knows them from the metadata.
     told = {
         "node_id": node.id,
         "name": node.name,
@@ -70,17 +68,6 @@ def _configuration(spec, node, layout):
         "witness": node.is_witness,
         "fence": spec.fence,
         "vote_seconds": spec.failover_after,
-        "peers": [
-            {
-                "node_id": other.id,
-                "name": other.name,
-                "type": "witness" if other.role is Role.WITNESS else "standby",
-                "upstream": -1,
-                "active": True,
-                "conninfo": repmgr_conf.conninfo(spec, other, layout),
-            }
-            for other in spec.members
-        ],
     }
     return json.dumps(told, indent=1) + "\n"
 
