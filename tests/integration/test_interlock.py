@@ -200,7 +200,7 @@ def test_a_dead_node_does_not_keep_the_others_from_their_work(cluster, foreign):
     assert cluster.orchestrate().ok
 
 
-def test_a_loss_of_power_of_all_hosts_heals(cluster, foreign):
+def test_after_a_loss_of_power_servers_that_nobody_started_are_started(cluster, foreign):
     for host in cluster.nodes:
         host.power_off()
     for host in cluster.nodes:
@@ -211,3 +211,19 @@ def test_a_loss_of_power_of_all_hosts_heals(cluster, foreign):
     assert run.ok, run
     assert "node1 was the primary on timeline 1 and is down" in run.step("preflight")["comment"]
     assert cluster.streaming("node1") == ["node2", "node3"]
+
+
+def test_a_loss_of_power_heals_by_itself_whoever_is_back_first(cluster, foreign, wait):
+    for host in cluster.nodes:
+        host.power_off()
+    primary, *others = cluster.nodes
+    primary.boot()
+    # Alone it cannot know that nobody else is the primary now, and gives up for the moment.
+    unit = ["systemctl", "is-active", f"postgresql@{cluster.version}-main"]
+    wait(lambda: primary.run(unit, check=False).stdout.strip() == "failed", what="the refusal")
+    for host in others:
+        host.boot()
+    wait(cluster.whole, timeout=90, what="the cluster of before")
+    assert cluster.primary() == "node1"
+    assert cluster.sql("node1", "SELECT timeline_id FROM pg_control_checkpoint()") == "1"
+    cluster.lab.wait_for_minions()

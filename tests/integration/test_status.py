@@ -8,6 +8,9 @@ import pytest
 
 from tests.integration.conftest import cluster_of
 
+# It waits for nobody for ever: some seconds, on a machine with more to do than this.
+PATIENCE = 40
+
 
 @pytest.fixture(scope="module")
 def cluster():
@@ -116,7 +119,7 @@ def test_a_silent_minion_is_seen_by_the_others(cluster, healthy, ask, wait):
         assert (status.code, node["state"]) == (1, "running")
         assert (node["role"], node["upstream"], node["repmgrd"]) == ("standby", "node1", "running")
         assert "minion does not answer" in status.told["node2"]
-        assert status.seconds < 15
+        assert status.seconds < PATIENCE
     finally:
         cluster.lab["node2"].run(["systemctl", "start", "salt-minion"])
         cluster.lab.wait_for_minions(["node2"])
@@ -126,7 +129,7 @@ def test_a_dead_host_does_not_hold_it_up(cluster, healthy, ask):
     cluster.lab["node3"].power_off()
     try:
         status = ask()
-        assert status.seconds < 15
+        assert status.seconds < PATIENCE
         assert (status.code, status.nodes["node3"]["state"]) == (1, "unreachable")
         assert "cannot be reached from node1, node2" in status.told["node3"]
         assert status.data["primary"] == "node1"

@@ -42,6 +42,7 @@ class Guard:
         self.state = None
         self.noted = None
         self.next_start = 0.0
+        self.starter = None
         self.next_housekeeping = 0.0
         self.housekeeper = None
         self._watch(self.peers)
@@ -154,9 +155,10 @@ class Guard:
             if self.state != "killed":
                 self.say("down")
             return
-        if now >= self.next_start:
+        if self.starter is not None and self.starter.poll() is None:
             self.next_start = now + _START_PAUSE
-            processes.start(self.told.service)
+        elif now >= self.next_start:
+            self.starter = processes.start(self.told.service)
 
     def say(self, state, reason=""):
         """Keep the state where others can read it, and log what changes."""

@@ -32,6 +32,14 @@ def _stat(pid):
     return state, int(parent)
 
 
+def _children_at_once(pid):
+    """Return most children of a process in a moment, where the kernel has the list."""
+    with contextlib.suppress(OSError):
+        text = Path("/proc", str(pid), "task", str(pid), "children").read_text(encoding="ascii")
+        return [int(word) for word in text.split()]
+    return []
+
+
 def _children(pid):
     found = []
     for entry in os.listdir("/proc"):
@@ -57,6 +65,7 @@ def is_frozen(pid):
 def freeze(pid):
     """Stop all processes of a server in their tracks; the first one first, as it makes others."""
     _send([pid], signal.SIGSTOP)
+    _send(_children_at_once(pid), signal.SIGSTOP)
     _send(_children(pid), signal.SIGSTOP)
 
 
@@ -74,12 +83,14 @@ def kill(pid, patience=5):
 
 
 def start(service):
-    """Have systemd start the server; how that ends is seen by looking."""
-    subprocess.run(
-        ["sudo", "-n", "/usr/bin/systemctl", "--no-block", "start", service],
+    """Have systemd start the server, and return the process that asks for it.
+
+    It ends when the server runs or did not start, which is not waited for. The words are those
+    that the sudo rule allows.
+    """
+    return subprocess.Popen(  # pylint: disable=consider-using-with
+        ["sudo", "-n", "/usr/bin/systemctl", "start", service],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        check=False,
-        timeout=10,
     )

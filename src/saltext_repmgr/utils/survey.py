@@ -32,6 +32,9 @@ class Survey:
     waves
         Names of the data nodes in the order in which they can be worked on; those of one
         wave need nothing from each other.
+    asleep
+        Names of the other nodes whose servers are down like the primary's. Its start check has to
+        hear from some of them, so they come before it.
     leaving
         Names of the nodes that are marked absent, still members, and answer.
     tidying
@@ -46,6 +49,7 @@ class Survey:
     run: Mapping[str, object] = field(default_factory=dict)
     waves: tuple[tuple[str, ...], ...] = ()
     witnesses: tuple[str, ...] = ()
+    asleep: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
     tidying: tuple[str, ...] = ()
@@ -131,7 +135,9 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
     waves = [[n for n in wave if n in here] for wave in order(spec, chosen.primary)]
     waves = [wave for wave in waves if wave]
     witnesses = [n.name for n in spec.members if n.is_witness and n.name in here]
+    asleep = _asleep(spec, observations, chosen)
     steps = [" and ".join(wave) for wave in waves]
+    steps[:0] = [f"start of {' and '.join(asleep)}"] if asleep else []
     steps += [f"{' and '.join(going)} to leave"] if going else []
     return Survey(
         cluster=spec.cluster,
@@ -145,10 +151,25 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
         },
         waves=tuple(map(tuple, waves)),
         witnesses=tuple(witnesses),
+        asleep=asleep,
         nodes=tuple(n.name for n in spec.members if n.name in here),
         leaving=tuple(going),
         tidying=_to_tidy(spec, servers, chosen.primary, bool(going or silent), here),
         order=", then ".join([*steps, *witnesses]),
+    )
+
+
+def _asleep(spec, observations, chosen):
+    """Return the nodes that are to be started before the primary."""
+    if not spec.fence or chosen.new or observations[chosen.primary].running:
+        return ()
+    return tuple(
+        name
+        for name, seen in observations.items()
+        if name != chosen.primary
+        and not seen.running
+        and not seen.data.unfinished_clone
+        and (seen.data.standby or spec.nodes[name].is_witness and seen.member)
     )
 
 

@@ -29,6 +29,19 @@ prepare:
     # waited for as long as it says that it still works.
     - timeout: 30
 
+{%- if check.asleep %}
+
+# All is down, and a server starts as the primary only when it hears from others.
+others first:
+  salt.state:
+    - tgt: {{ check.asleep | tojson }}
+    - tgt_type: list
+    - sls: repmgr.server
+    - pillar: {{ run | tojson }}
+    - queue: True
+    - timeout: 30
+{%- endif %}
+
 {%- for wave in check.waves %}
 
 {{ 'primary' if loop.first and wave == [check.primary] else 'standbys ' ~ loop.index0 }}:

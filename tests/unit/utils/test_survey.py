@@ -82,6 +82,22 @@ def test_waves_follow_the_upstreams_of_the_live_cluster():
     assert survey.order(spec, "node3") == [["node3"], ["node1", "node2"]]
 
 
+def test_others_that_are_down_are_started_before_a_primary_that_is():
+    lies = data(standby=True, control=control(state="shut down in recovery"))
+    own = {
+        "node1": seen("node1", data()),
+        "node2": seen("node2", lies, member=True),
+        "node3": seen("node3", lies, standby(), member=True),
+        "node4": seen("node4", data(control=control(FOREIGN)), member=True),
+    }
+    replies = {name: report(observation) for name, observation in own.items()}
+    found = survey.survey(SPEC, replies)
+    assert (found.primary, found.asleep) == ("node1", ("node2", "node4"))
+    assert found.order == "start of node2 and node4, then node1, then node2 and node3, then node4"
+    # Without the start check it needs nobody.
+    assert survey.survey(dataclasses.replace(SPEC, fence=False), replies).asleep == ()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
