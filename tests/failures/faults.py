@@ -29,6 +29,12 @@ def kill_minion(host: Host) -> None:
     host.run(["systemctl", "stop", "salt-minion"], check=False)
 
 
+def kill_master(host: Host) -> None:
+    """``kill -9`` of the Salt master, as often as it is started again."""
+    host.run(["systemctl", "kill", "--signal=KILL", "salt-master"])
+    host.run(["systemctl", "stop", "salt-master"], check=False)
+
+
 def _continue_server(host: Host) -> None:
     # Somebody may have killed it in the meantime, which is what fences are for.
     host.run(["systemctl", "kill", "--signal=CONT", _SERVER], check=False)
@@ -54,4 +60,7 @@ HANG = Fault("server frozen", lambda host: _signal(host, "STOP"), _continue_serv
 STOP = Fault("server stopped", stop_server)
 MINION = Fault(
     "minion killed", kill_minion, lambda host: host.run(["systemctl", "start", "salt-minion"])
+)
+MASTER = Fault(
+    "master killed", kill_master, lambda host: host.run(["systemctl", "start", "salt-master"])
 )

@@ -13,6 +13,10 @@ from .records import Ack
 #: The watcher tries ten times a second.
 PAUSE = 0.5
 
+#: A host that stood still as a whole goes on with what was under way before its guard can look:
+#: nobody on it knows that time went by. See docs/safety.md.
+LAST_WORDS = 1.0
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -64,6 +68,20 @@ def writers(acks: Iterable[Ack], since: float) -> list[str]:
     """The nodes that took any write sent from that moment on, each once, the first one first."""
     later = sorted((ack for ack in acks if ack.sent >= since), key=lambda ack: ack.acked)
     return list(dict.fromkeys(ack.node for ack in later))
+
+
+def without_last_words(acks: Iterable[Ack], thaws: Collection[tuple[str, float]]) -> list[Ack]:
+    """All but what a node acknowledged in its first moments after it stood still as a whole.
+
+    :param thaws: names of the nodes, and when they went on.
+    """
+    return [
+        ack
+        for ack in acks
+        if not any(
+            ack.node == node and begin <= ack.acked < begin + LAST_WORDS for node, begin in thaws
+        )
+    ]
 
 
 def longest_gap(acks: Iterable[Ack], since: float, until: float) -> Gap:

@@ -14,12 +14,8 @@ from tests.integration.support import Cluster
 from tests.lab import Lab
 
 RELEASE = os.environ.get("REPMGR_TEST_RELEASE", "bookworm")
-
-
-@pytest.fixture(scope="session")
-def long_run():
-    """Whether the long tests were asked for (``scripts/test --long``)."""
-    return os.environ.get("REPMGR_TEST_LONG") == "1"
+# Whether the long tests were asked for (``scripts/test --long``).
+LONG = os.environ.get("REPMGR_TEST_LONG") == "1"
 
 
 @contextlib.contextmanager

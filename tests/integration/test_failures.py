@@ -18,9 +18,6 @@ from tests.integration.conftest import cluster_of
 TAKEN_OVER_SECONDS = 20
 # So long the old primary has for a write it must not take.
 WATCHED_SECONDS = 10
-# A host that stood still as a whole goes on with what was under way before its guard can look:
-# nobody on it knows that time went by. See docs/design-failover.md.
-LAST_WORDS = {faults.FREEZE: 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +62,11 @@ def test_a_primary_is_lost_and_found(cluster, wait, fault, seconds):
         wait(lambda: cluster.streaming(row.node) == others, what=f"{others} behind {row.node}")
 
         time.sleep(max(0, began + seconds - time.monotonic()))
-        undone, last_words = time.monotonic(), LAST_WORDS.get(fault, 0)
+        thaws = [(old, time.monotonic())] if fault is faults.FREEZE else []
         fault.undo(cluster.lab[old])
 
         def heard():
-            silent = undone + last_words
-            return [a for a in client.acks() if a.node != old or not undone <= a.acked < silent]
+            return judge.without_last_words(client.acks(), thaws)
 
         time.sleep(WATCHED_SECONDS)
         assert old not in judge.writers(heard(), row.sent)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.integration.conftest import LONG
 from tests.integration.conftest import cluster_of
 from tests.malformed_pillars import CASES
 
@@ -10,8 +11,8 @@ from tests.malformed_pillars import CASES
 SAMPLE = 48
 
 
-def test_malformed_pillars_are_refused(long_run):
-    cases = CASES if long_run else CASES[:: max(1, len(CASES) // SAMPLE)]
+def test_malformed_pillars_are_refused():
+    cases = CASES if LONG else CASES[:: max(1, len(CASES) // SAMPLE)]
     assert len(cases) >= 40
     with cluster_of("malformed", nodes=2) as hosts:
         names = [host.name for host in hosts.nodes]

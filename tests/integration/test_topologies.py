@@ -1,7 +1,6 @@
 """The same loss in clusters of other shapes: the best standby takes over, all others follow it, the
 metadata say so, and one orchestration later the cluster is whole."""
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from tests.failures import faults
 from tests.failures import judge
 from tests.failures import pillars
 from tests.failures.running import Client
+from tests.integration.conftest import LONG
 from tests.integration.conftest import cluster_of
 
 TAKEN_OVER_SECONDS = 25
@@ -33,7 +33,7 @@ SHAPES = {
     "two and a witness": Shape(2, faults.POWER_OFF, witness=True),
     "a cascaded standby": Shape(4, faults.KILL, changes={"node4": {"upstream": "node3"}}),
 }
-if os.environ.get("REPMGR_TEST_LONG") == "1":
+if LONG:
     SHAPES["five in two locations"] = Shape(
         *(5, faults.CUT),
         changes={"node4": {"location": "dc2"}, "node5": {"location": "dc2", "upstream": "node4"}},

@@ -145,3 +145,17 @@ class TestTwoWritable:
     def test_the_order_does_not_matter(self):
         acks = [*writes("a", 0, 5), *writes("b", 3, 9)]
         assert judge.two_writable(acks[::-1]) == judge.two_writable(acks)
+
+
+def test_the_last_words_of_a_host_that_stood_still():
+    before, hung, later, other = (
+        ack("a", 1, 1.1),
+        ack("a", 2, 20.03),
+        ack("a", 21.01, 21.03),
+        ack("b", 20, 20.02),
+    )
+    assert judge.without_last_words([before, hung, later, other], [("a", 20.0)]) == [
+        before,
+        later,
+        other,
+    ]
