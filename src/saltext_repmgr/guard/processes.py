@@ -32,6 +32,20 @@ def _stat(pid):
     return state, int(parent)
 
 
+def ancestor(name):
+    """Return the process id of the nearest ancestor of this process with a name, or None."""
+    pid = os.getppid()
+    while pid > 1:
+        stat = _stat(pid)
+        if stat is None:
+            return None
+        with contextlib.suppress(OSError):
+            if Path("/proc", str(pid), "comm").read_text(encoding="ascii").strip() == name:
+                return pid
+        pid = stat[1]
+    return None
+
+
 def _children_at_once(pid):
     """Return most children of a process in a moment, where the kernel has the list."""
     with contextlib.suppress(OSError):

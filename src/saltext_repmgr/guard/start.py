@@ -12,6 +12,7 @@ import sys
 import time
 
 from . import config
+from . import processes
 from . import rules
 from .daemon import touch
 from .probe import Probe
@@ -19,6 +20,8 @@ from .probe import step_all
 from .probe import wait
 
 _PATIENCE = 20
+# 'systemctl stop' of a server that is being started ends this, and none of its children.
+_STARTER = "pg_ctlcluster"
 # Long enough for a node that counts refusals to notice that somebody is here.
 _LEAST_LISTENING = 0.3
 
@@ -63,7 +66,7 @@ def _listening(port):
 
 
 def judge(told, data_directory, bindir):
-    """Ask the others until there is a verdict; return it."""
+    """Ask the others until there is a verdict; return it, or None where nobody waits for it."""
     peers = config.remembered()
     if peers is None:
         return rules.Verdict(rules.Start.ALLOW, "it was never a member of a cluster")
@@ -72,10 +75,13 @@ def judge(told, data_directory, bindir):
     # A node that was promoted a moment ago may not know its electors yet: then all count.
     electors = 1 + len(config.electors(peers, told.node_id) or [p for p in others if p.active])
     probes = [Probe(p, 0.2) for p in others]
+    starter = processes.ancestor(_STARTER)
     began = time.monotonic()
     with _listening(told.port):
         while True:
             now = step_all(probes)
+            if starter is not None and processes.ancestor(_STARTER) != starter:
+                return None
             verdict = rules.start(
                 told.node_id, timeline, system, [p.member(now) for p in probes], electors
             )
@@ -109,6 +115,9 @@ def main():
         print(f"repmgr-guard: {told.name} starts as a primary because {config.ANYWAY} said so")
         return 0
     verdict = judge(told, data_directory, bindir)
+    if verdict is None:
+        print(f"repmgr-guard: {told.name} does not start: {_STARTER} was ended meanwhile.")
+        return 1
     if verdict.do is rules.Start.ALLOW:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(config.RETRY)
