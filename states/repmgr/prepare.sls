@@ -27,13 +27,15 @@
         create_main_cluster = false
     - makedirs: True
 
+{%- if salt['file.find']('/var/lib/dpkg/updates', type='f') %}
+
 # A host that went down while packages were unpacked takes no others before this.
 what was unpacked when {{ node.node }} went down:
   cmd.run:
     - name: dpkg --force-confdef --force-confold --configure -a
     - env:
         - DEBIAN_FRONTEND: noninteractive
-    - onlyif: test -n "$(ls /var/lib/dpkg/updates)"
+{%- endif %}
 
 packages of {{ node.node }}:
   pkg.installed:
