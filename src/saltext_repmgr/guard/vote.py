@@ -4,7 +4,6 @@ Ends with 0 to let it, and with 1 to have the election repeated later.
 """
 
 import os
-import subprocess
 import sys
 import time
 
@@ -12,13 +11,12 @@ import psycopg2
 
 from . import config
 from . import rules
+from . import wal
 from .probe import Probe
 from .probe import step_all
 from .probe import wait
 
 _PATIENCE = 12
-# Bytes before the end of WAL in which the last record begins; that of a shutdown has 120.
-_LAST_RECORDS = 200
 _LOCAL = """
 SELECT pg_is_in_recovery(), repmgr.get_upstream_last_seen(),
        coalesce(repmgr.get_upstream_node_id(), -1),
@@ -61,32 +59,6 @@ def _announce(conninfo):
         os._exit(0)
 
 
-def _shut_down_cleanly(cursor, data_directory):
-    """Whether the last record of WAL is that of a primary which stopped in good order.
-
-    It sends that record before it goes. A primary that crashed cannot.
-    """
-    cursor.execute(
-        "SELECT received_tli, (pg_last_wal_replay_lsn() - '0/0') - %s, pg_last_wal_replay_lsn()"
-        " FROM pg_stat_wal_receiver RIGHT JOIN (SELECT 1) one ON true",
-        (_LAST_RECORDS,),
-    )
-    timeline, begin, end = cursor.fetchone()
-    if timeline is None:
-        cursor.execute("SELECT timeline_id FROM pg_control_checkpoint()")
-        (timeline,) = cursor.fetchone()
-    with open(f"{data_directory}/PG_VERSION", encoding="ascii") as handle:
-        program = f"/usr/lib/postgresql/{handle.read().strip()}/bin/pg_waldump"
-    begin = int(begin)
-    argv = [program, "-p", f"{data_directory}/pg_wal", "-t", str(timeline), "-e", end]
-    argv += ["-s", f"{begin >> 32:X}/{begin & 0xFFFFFFFF:X}"]
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False
-    )
-    lines = done.stdout.splitlines()
-    return bool(lines) and "CHECKPOINT_SHUTDOWN" in lines[-1]
-
-
 def _electorate(cursor, told, upstream):
     """Return ``(the primary or None, the other electors)`` as they are recorded."""
     cursor.execute(_NODES)
@@ -112,7 +84,7 @@ def judge(told):
         now = step_all([of_primary, *of_others])
         member = of_primary.member(now)
         if clean is None and member.refused:
-            clean = _shut_down_cleanly(cursor, told.data_directory)
+            clean = wal.shut_down_cleanly(cursor, told.data_directory)
         verdict = rules.vote(
             _own(cursor),
             told.vote_seconds,

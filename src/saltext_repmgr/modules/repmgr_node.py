@@ -13,6 +13,7 @@ Everything comes from the pillar key ``repmgr``; ``pillar.example`` documents it
 import salt.pillar
 
 from saltext_repmgr.utils import facts
+from saltext_repmgr.utils import handover
 from saltext_repmgr.utils import observe as observing
 from saltext_repmgr.utils import pause as pausing
 from saltext_repmgr.utils import wanted as wanting
@@ -141,6 +142,28 @@ def unpause():
     spec, _, layout = _subject()
     pausing.end(spec, layout)
     return {"paused": False}
+
+
+@translated
+def switch_over(old, target):
+    """
+    Do this node's part when the primary is moved from one node to another. It is made for
+    ``salt-run repmgr.switchover``, which gives every node its part at the same moment; alone
+    it ends within seconds and touches nothing.
+
+    old, target
+        Names of the primary and of the node that shall be the primary (str).
+
+    Returns ``{"comment": what became of it (str)}``. repmgrd is paused while it lasts.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt -L node1,node2,node3 repmgr_node.switch_over old=node1 target=node2
+    """
+    look = Look(__pillar__, __opts__, __context__)
+    return {"comment": handover.take_part(look, old, target, __salt__)}
 
 
 def report(refresh=True):

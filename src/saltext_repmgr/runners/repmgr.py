@@ -15,6 +15,7 @@ import salt.client
 
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import healing
+from saltext_repmgr.utils import lead
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import status as telling
 from saltext_repmgr.utils import survey
@@ -111,6 +112,93 @@ def preflight(cluster=None):
     told = facts.to_dict(found)
     keys = ("cluster", "problems", "primary", "reason", "order", "missing")
     return _ended({k: told[k] for k in keys}, 1 if found.problems else 0)
+
+
+@translated
+def switchover(to=None, cluster=None, test=False):
+    """
+    Make another node the primary, in good order: see docs/switchover.md. Nothing is touched unless
+    all checks pass.
+
+    to
+        Name of the node (str); without one it is the standby that is fit best.
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+    test
+        Only show the checks and the steps (bool).
+
+    Returns a dictionary: ``cluster``, ``from``, ``to`` (str), ``changed`` (bool), ``result`` (str,
+    what became of it), ``checks`` (each with ``name``, ``finding`` and ``problem``), ``steps`` (list
+    of str), ``nodes`` (what each says of its part), ``seconds`` (float) and ``retcode`` (int,
+    the exit code: 0, or 1 where something is not as it should be).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run repmgr.switchover node2 test=True
+        salt-run repmgr.switchover node2
+    """
+    done = lead.switch_over(_cmd, _spec(cluster), to, test)
+    told = {
+        "cluster": done.plan.cluster,
+        "from": done.plan.primary,
+        "to": done.plan.target,
+        "changed": done.changed,
+        "result": done.summary,
+        "checks": [facts.to_dict(check) for check in done.plan.checks],
+        "steps": list(done.plan.steps),
+        "nodes": done.nodes,
+        "seconds": round(done.seconds, 2),
+    }
+    return _ended(told, 1 if done.problems else 0)
+
+
+@translated
+def pause(cluster=None, minutes=15):
+    """
+    Keep repmgrd from failing over, on every node of a cluster, for some time.
+
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+    minutes
+        For how long (int or float, up to a day). The guards end the pause.
+
+    Returns ``{node: what it says}``; the exit code is 1 where a node did not do it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run repmgr.pause minutes=30
+    """
+    return _tell_all(cluster, "repmgr_node.pause", {"minutes": minutes})
+
+
+@translated
+def unpause(cluster=None):
+    """
+    Let repmgrd fail over again, on every node of a cluster.
+
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+
+    Returns ``{node: what it says}``; the exit code is 1 where a node did not do it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run repmgr.unpause
+    """
+    return _tell_all(cluster, "repmgr_node.unpause", {})
+
+
+def _tell_all(cluster, function, arguments):
+    names = [n.name for n in _spec(cluster).members]
+    replies = master.ask(_cmd, names, function, kwarg=arguments)
+    told = {name: replies.get(name, "its minion does not answer") for name in names}
+    return _ended(told, int(not all(isinstance(reply, dict) for reply in told.values())))
 
 
 @translated

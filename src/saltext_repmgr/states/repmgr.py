@@ -21,6 +21,7 @@ from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import metadata
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import plan as planning
+from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import rejoin
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import upstreams
@@ -400,7 +401,7 @@ def primary_registered(name):
         this node's registration:
           repmgr.primary_registered: []
     """
-    return _registered(name, Role.PRIMARY, _register_primary)
+    return _registered(name, Role.PRIMARY)
 
 
 @reported
@@ -419,7 +420,7 @@ def standby_registered(name):
         this node's registration:
           repmgr.standby_registered: []
     """
-    return _registered(name, Role.STANDBY, _register_standby)
+    return _registered(name, Role.STANDBY)
 
 
 @reported
@@ -435,10 +436,10 @@ def witness_registered(name):
         this node's registration:
           repmgr.witness_registered: []
     """
-    return _registered(name, Role.WITNESS, _register_witness)
+    return _registered(name, Role.WITNESS)
 
 
-def _registered(name, role, register):
+def _registered(name, role):
     look = _look().allowed()
     if look.plan.role is not role:
         word = look.plan.role.value if look.plan.role else "not a member"
@@ -454,7 +455,7 @@ def _registered(name, role, register):
     }
     if look.test:
         return _result(name, f"would register as {role.value}: {action.reason}", changes)
-    register(look)
+    registration.register(look, __salt__)
     left = look.again().allowed().plan.action(Step.REGISTER)
     if left:
         return _result(name, f"registered, but {left.reason}", changes, result=False)
@@ -467,33 +468,6 @@ def _registration_seen(look):
     if record is None:
         return None
     return f"{record.type}, node {record.node_id}, active: {record.active}"
-
-
-def _register_primary(look):
-    __salt__["repmgr.primary_register"](force=True, version=look.layout.version)
-
-
-def _register_standby(look):
-    # What it is registered with is what it streams from, so it must stream first.
-    upstream = upstreams.upstream_of(look.spec, act.wait_streaming(look.spec, look.layout))
-    if upstream is None:
-        raise CommandFailed(
-            "this standby streams from a server that is no node of the pillar; look at"
-            f" primary_conninfo ('salt {look.node.name} repmgr_pg.settings primary_conninfo') and"
-            " at the hosts in repmgr:nodes"
-        )
-    __salt__["repmgr.standby_register"](
-        force=True, upstream_node_id=upstream.id, version=look.layout.version
-    )
-
-
-def _register_witness(look):
-    primary = look.spec.nodes[look.plan.primary]
-    __salt__["repmgr.witness_register"](
-        conninfo=repmgr_conf.conninfo(look.spec, primary, look.layout),
-        force=True,
-        version=look.layout.version,
-    )
 
 
 @reported

@@ -2,10 +2,8 @@
 States of a whole cluster, for orchestrations on the master.
 """
 
-import time
-
+from saltext_repmgr.utils import lead
 from saltext_repmgr.utils import master
-from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.boundary import reported
 
 __virtualname__ = "repmgr_cluster"
@@ -38,21 +36,50 @@ def verified(name, cluster=None, timeout=30):
             - cluster: foobar
     """
     spec = master.find_spec(__opts__, __pillar__, cluster)
-    names = [n.name for n in spec.members]
     test = __opts__["test"]
-    deadline = time.monotonic() + (0 if test else timeout)
-    pause = 0.3
-    while True:
-        found = survey.ailments(spec, master.ask(__salt__["saltutil.cmd"], names), test)
-        if not any(a.settles for a in found) or time.monotonic() >= deadline:
-            break
-        time.sleep(pause)
-        pause = min(pause * 2, 4)
+    found = master.settled(__salt__["saltutil.cmd"], spec, test, timeout)
     lines = [a.line for a in found]
     whole = all(a.note for a in found)
     if whole:
-        lines.insert(0, f"{spec.cluster}: all {len(names)} nodes are as they should be")
+        lines.insert(0, f"{spec.cluster}: all {len(spec.members)} nodes are as they should be")
     comment = "\n".join(lines)
     if test:
         return {"name": name, "result": True, "changes": {}, "comment": f"as it is now: {comment}"}
     return {"name": name, "result": whole, "changes": {}, "comment": comment}
+
+
+@reported
+def switched_over(name, to=None, cluster=None):
+    """
+    Have a node as the primary. The primary of before becomes a standby, all others follow.
+
+    name
+        Anything.
+    to
+        Name of the node; without one it is the standby that is fit best, and then a second run
+        moves the primary once more.
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+
+    Nothing is touched unless every check of docs/switchover.md passes. A dry run shows them.
+
+    .. code-block:: yaml
+
+        node2 is the primary:
+          repmgr_cluster.switched_over:
+            - to: node2
+    """
+    spec = master.find_spec(__opts__, __pillar__, cluster)
+    test = __opts__["test"]
+    done = lead.switch_over(__salt__["saltutil.cmd"], spec, to, test)
+    plan = done.plan
+    lines = [done.summary]
+    changes = {}
+    if test:
+        lines += [f"check: {c.name}: {c.problem or c.finding}" for c in plan.checks]
+        lines += [f"would do: {step}" for step in plan.steps]
+    lines += [f"{node}: {said}" for node, said in done.nodes.items() if not done.problems]
+    if done.changed or test and plan.steps and not done.problems:
+        changes = {"primary": {"old": plan.primary, "new": plan.target}}
+    result = False if done.problems else None if test and changes else True
+    return {"name": name, "result": result, "changes": changes, "comment": "\n".join(lines)}

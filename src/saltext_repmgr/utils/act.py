@@ -27,6 +27,8 @@ from saltext_repmgr.utils.spec import ROLE_NAME
 # A new server is ready in well under a second; a restarted one may have hours of WAL to
 # read again. What is not ready by then is reported, and goes on by itself.
 READY_TIMEOUT = 300
+# It writes out what is in its memory, and waits for its standbys and its archive.
+STOP_TIMEOUT = 600
 _POLL = 0.05
 _POLL_MAX = 1.0
 
@@ -265,9 +267,9 @@ def _gave_up(layout):
     return fields.get("Job", "0") in ("", "0") and fields.get("ActiveState") != "activating"
 
 
-def stop(layout):
-    """Stop the server in good order and wait until it is gone."""
-    host.change(["systemctl", "stop", layout.service])
+def stop(layout, timeout=STOP_TIMEOUT):
+    """Stop the server in good order and wait until it is gone, so many seconds at most."""
+    host.ask(["systemctl", "stop", layout.service], timeout)
     if host.postmaster_pid(layout.data_directory) is not None:
         # It was not started through its unit.
         host.change(["pg_ctlcluster", str(layout.version), layout.cluster, "stop", "-m", "fast"])

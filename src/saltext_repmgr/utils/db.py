@@ -54,7 +54,16 @@ def _effective_user(name):
 
 
 @contextlib.contextmanager
-def connect(host, port, user, dbname, password=None, os_user=None, timeout=CONNECT_TIMEOUT):
+def connect(
+    host,
+    port,
+    user,
+    dbname,
+    password=None,
+    os_user=None,
+    timeout=CONNECT_TIMEOUT,
+    name="saltext-repmgr",
+):
     """Yield an autocommit connection.
 
     host
@@ -66,6 +75,8 @@ def connect(host, port, user, dbname, password=None, os_user=None, timeout=CONNE
         Operating system user to connect as, for peer authentication.
     timeout
         Seconds for the connection attempt.
+    name
+        What the server shows as ``application_name``.
 
     Raises :class:`~saltext_repmgr.utils.errors.ConnectionFailed`, whose ``kind`` is a
     :class:`~saltext_repmgr.utils.facts.Reach`.
@@ -78,7 +89,7 @@ def connect(host, port, user, dbname, password=None, os_user=None, timeout=CONNE
         "user": user,
         "dbname": dbname,
         "connect_timeout": timeout,
-        "application_name": "saltext-repmgr",
+        "application_name": name,
         "options": _OPTIONS,
         # Not the one of root's home: what is not given here shall not be found there.
         "passfile": "/dev/null/none",

@@ -142,6 +142,10 @@ class Server:
     replay_paused: bool | None = None
     oldest_wal: str | None = None  # LSN where the WAL begins that a primary still has
     has_archive: bool = False  # it can fetch WAL with a restore_command
+    max_wal_senders: int = 0
+    max_replication_slots: int = 0
+    archive_failing: str | None = None  # the WAL file that the archive_command last failed with
+    archive_waiting: int = 0  # WAL files that are still to be archived
     repmgrd_pid: int | None = None  # of the daemon, while it runs
     repmgrd_paused: bool | None = None
 

@@ -1,5 +1,7 @@
 """The master's side: find a cluster's pillar and ask its minions."""
 
+import time
+
 import salt.pillar
 import salt.utils.minions
 
@@ -62,7 +64,7 @@ def ask_all(cmd, spec):
     return {**replies, **(ask(cmd, leavers) if leavers else {})}
 
 
-def ask(cmd, names, function="repmgr_node.report", timeout=ASK_TIMEOUT):
+def ask(cmd, names, function="repmgr_node.report", timeout=ASK_TIMEOUT, **more):
     """Ask minions all at once and return ``{minion id: what it returned}``.
 
     cmd
@@ -72,6 +74,8 @@ def ask(cmd, names, function="repmgr_node.report", timeout=ASK_TIMEOUT):
     timeout
         Seconds after which those that are silent are asked whether they still work on it. Who
         does not answer that either is not waited for.
+    more
+        Other arguments of ``cmd``, such as ``kwarg``.
     """
     replies = cmd(
         list(names),
@@ -79,5 +83,25 @@ def ask(cmd, names, function="repmgr_node.report", timeout=ASK_TIMEOUT):
         tgt_type="list",
         timeout=timeout,
         gather_job_timeout=PROBE_TIMEOUT,
+        **more,
     )
     return {name: reply["ret"] for name, reply in replies.items() if "ret" in reply}
+
+
+def settled(cmd, spec, test=False, timeout=30):
+    """Ask the members until all is well, or what is wrong does not go away by itself.
+
+    timeout
+        Seconds to wait for what may.
+
+    Returns the :class:`~saltext_repmgr.utils.survey.Ailment` that are left.
+    """
+    names = [n.name for n in spec.members]
+    deadline = time.monotonic() + (0 if test else timeout)
+    pause = 0.3
+    while True:
+        found = survey.ailments(spec, ask(cmd, names), test)
+        if not any(a.settles for a in found) or time.monotonic() >= deadline:
+            return found
+        time.sleep(pause)
+        pause = min(pause * 2, 4)

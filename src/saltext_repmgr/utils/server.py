@@ -30,6 +30,13 @@ SELECT s.system_identifier::text,
              FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$')
        END AS oldest_wal,
        coalesce(current_setting('restore_command', true), '') <> '' AS has_archive,
+       current_setting('max_wal_senders')::int AS max_wal_senders,
+       current_setting('max_replication_slots')::int AS max_replication_slots,
+       (SELECT last_failed_wal FROM pg_stat_archiver
+         WHERE last_failed_time > coalesce(last_archived_time, '-infinity')) AS archive_failing,
+       CASE WHEN current_setting('archive_mode') <> 'off'
+            THEN (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%%.ready')::int
+            ELSE 0 END AS archive_waiting,
        CASE WHEN r.in_recovery THEN pg_last_wal_replay_lsn()::text END AS replay_lsn,
        CASE WHEN r.in_recovery
             THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8

@@ -1,0 +1,20 @@
+"""Advisory locks by which nodes tell each other of a switchover; see docs/design-switchover.md.
+
+They are held by a session in the database ``repmgr`` of the old primary and end with it, whatever
+it ends by.
+"""
+
+CLASS = 1919248484
+# A switchover has begun here ...
+BEGUN = 1
+# ... is about to stop the server, as soon as everybody is ready ...
+READY = 2
+# ... and stops it: routers pause.
+PLANNED = 3
+# Held by a router that has paused.
+PAUSED = 4
+
+HELD = """
+SELECT objid::int AS lock FROM pg_locks
+ WHERE locktype = 'advisory' AND classid::bigint = %(class)s AND granted
+"""

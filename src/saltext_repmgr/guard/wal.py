@@ -1,0 +1,36 @@
+"""The last record of WAL that a standby has."""
+
+import subprocess
+
+# Bytes before the end of WAL in which the last record begins; that of a shutdown has 120.
+_LAST_RECORDS = 200
+
+
+def shut_down_cleanly(cursor, data_directory, timeline=None):
+    """Whether the last record of WAL is that of a primary which stopped in good order.
+
+    It sends that record before it goes. A primary that crashed cannot.
+
+    timeline
+        Of that primary, where it is known.
+    """
+    cursor.execute(
+        "SELECT received_tli, (pg_last_wal_replay_lsn() - '0/0') - %s, pg_last_wal_replay_lsn()"
+        " FROM pg_stat_wal_receiver RIGHT JOIN (SELECT 1) one ON true",
+        (_LAST_RECORDS,),
+    )
+    received, begin, end = cursor.fetchone()
+    timeline = timeline or received
+    if timeline is None:
+        cursor.execute("SELECT timeline_id FROM pg_control_checkpoint()")
+        (timeline,) = cursor.fetchone()
+    with open(f"{data_directory}/PG_VERSION", encoding="ascii") as handle:
+        program = f"/usr/lib/postgresql/{handle.read().strip()}/bin/pg_waldump"
+    begin = int(begin)
+    argv = [program, "-p", f"{data_directory}/pg_wal", "-t", str(timeline), "-e", end]
+    argv += ["-s", f"{begin >> 32:X}/{begin & 0xFFFFFFFF:X}"]
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False
+    )
+    lines = done.stdout.splitlines()
+    return bool(lines) and "CHECKPOINT_SHUTDOWN" in lines[-1]

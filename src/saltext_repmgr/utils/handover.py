@@ -1,0 +1,329 @@
+"""A node's part in a switchover. Each goes by what it sees of the others, and by nobody's word.
+
+docs/design-switchover.md has the order of things and why it is safe.
+"""
+
+import contextlib
+import select
+import socket
+import time
+
+from saltext_repmgr.guard import locks
+from saltext_repmgr.guard import wal
+from saltext_repmgr.utils import act
+from saltext_repmgr.utils import db
+from saltext_repmgr.utils import membership
+from saltext_repmgr.utils import observe
+from saltext_repmgr.utils import pause
+from saltext_repmgr.utils import registration
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.plan import Step
+from saltext_repmgr.utils.spec import DATABASE_NAME
+from saltext_repmgr.utils.spec import ROLE_NAME
+
+# All nodes get their parts at once; a busy minion is some seconds late.
+BEGIN_SECONDS = 30
+CHECKPOINT_SECONDS = 600
+READY_SECONDS = 30
+ROUTER_SECONDS = 5
+# A server waits for its archive and its standbys before it is down.
+STOP_SECONDS = 60
+PROMOTE_SECONDS = 30
+FOLLOW_SECONDS = 60
+# The guards end the pause by then, whatever became of those that began it.
+LEASE_MINUTES = 2
+
+TAKEOVER = "repmgr-takeover"
+ROUTER = "repmgr-router"
+# A start check elsewhere takes a node with such a session for one that is about to be promoted.
+_VOTE = "repmgr-guard-vote"
+
+_TAKE = "SELECT pg_advisory_lock(%(class)s, %(lock)s)"
+_ARMED = "SELECT count(*) AS number FROM pg_stat_activity WHERE application_name = %(name)s"
+_IS_PRIMARY = "SELECT NOT pg_is_in_recovery() AS yes"
+_PAUSED = "SELECT coalesce(repmgr.repmgrd_is_paused(), false) AS yes"
+
+
+def take_part(look, old, target, salt):
+    """Do this node's part and return what became of it, in words.
+
+    look
+        A :class:`~saltext_repmgr.utils.look.Look` at this node.
+    old, target
+        Names of the primary and of the node that shall be it.
+    salt
+        Salt's ``__salt__``.
+    """
+    if look.node.name == old:
+        return _hand_over(look, target, salt)
+    primary = look.spec.nodes[old]
+    _await_lock(look.spec, primary, locks.BEGUN, BEGIN_SECONDS)
+    _await_lock(look.spec, primary, locks.READY, CHECKPOINT_SECONDS)
+    with _paused(look):
+        if look.node.name == target:
+            return _take_over(look, primary, salt)
+        return _follow(look, primary, look.spec.nodes[target], salt)
+
+
+@contextlib.contextmanager
+def _paused(look):
+    pause.begin(look.spec, look.layout, LEASE_MINUTES)
+    try:
+        yield
+    finally:
+        # A server that is down cannot be told; the guard does it when the time is over.
+        with contextlib.suppress(RepmgrError):
+            pause.end(look.spec, look.layout)
+
+
+# -- what the nodes see of each other ---------------------------------------------------------
+
+
+def _held(connection):
+    rows = db.rows(connection, locks.HELD, {"class": locks.CLASS})
+    return [row["lock"] for row in rows]
+
+
+def _await_lock(spec, primary, lock, seconds):
+    """Wait until the old primary is that far; it was given up when what it holds is gone."""
+    began = False
+    for _ in _looks(seconds):
+        with observe.member_connection(spec, primary) as connection:
+            held = _held(connection)
+        if lock in held:
+            return
+        if began and locks.BEGUN not in held:
+            break
+        began = began or locks.BEGUN in held
+    raise CommandFailed(f"{primary.name} gave up before anything was touched: see what it says")
+
+
+def _looks(seconds, pause_seconds=0.1):
+    """Yield until so many seconds are over."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(pause_seconds)
+
+
+def _is_primary(spec, node):
+    with contextlib.suppress(RepmgrError):
+        with observe.member_connection(spec, node) as connection:
+            return db.row(connection, _IS_PRIMARY)["yes"]
+    return False
+
+
+def _refuses(spec, node):
+    """Whether the node's host says that nothing listens on the server's port."""
+    try:
+        socket.create_connection((node.host, spec.postgres.port), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+# -- the old primary --------------------------------------------------------------------------
+
+
+def _hand_over(look, target, salt):
+    spec, layout = look.spec, look.layout
+    with observe.local_connection(spec, layout) as connection:
+        _take(connection, locks.BEGUN)
+        _checkpoint(connection)
+        _take(connection, locks.READY)
+        with _paused(look):
+            return _change_places(look, spec.nodes[target], connection, salt)
+
+
+def _change_places(look, heir, connection, salt):
+    _await_ready(look, heir, connection)
+    # What was written since the first one; the next one is the shutdown's.
+    _checkpoint(connection)
+    _take(connection, locks.PLANNED)
+    _await_routers(connection)
+    began = time.monotonic()
+    _stop(look)
+    for _ in _looks(PROMOTE_SECONDS, 0.05):
+        if _is_primary(look.spec, heir):
+            break
+    else:
+        return _step_back(look, heir, salt)
+    seconds = time.monotonic() - began
+    _join(look, heir.name, salt)
+    return f"a standby of {heir.name}; nobody took writes for at most {seconds:.2f} s"
+
+
+def _take(connection, lock):
+    db.row(connection, _TAKE, {"class": locks.CLASS, "lock": lock})
+
+
+def _checkpoint(connection):
+    db.run(connection, f"SET statement_timeout = '{CHECKPOINT_SECONDS}s'")
+    db.run(connection, "CHECKPOINT")
+
+
+def _await_ready(look, heir, connection):
+    """Wait until the heir watches this server and no repmgrd would take it for lost."""
+    others = [n for n in look.spec.members if n.name != look.node.name]
+    for _ in _looks(READY_SECONDS):
+        waiting = [] if db.row(connection, _ARMED, {"name": TAKEOVER})["number"] else [heir.name]
+        waiting += [n.name for n in others if n is not heir and not _is_paused(look.spec, n)]
+        if not waiting:
+            return
+    raise CommandFailed(
+        f"{', '.join(waiting)} did not make ready within {READY_SECONDS} s; nothing was touched"
+    )
+
+
+def _is_paused(spec, node):
+    with contextlib.suppress(RepmgrError):
+        with observe.member_connection(spec, node) as connection:
+            return db.row(connection, _PAUSED)["yes"]
+    return False
+
+
+def _await_routers(connection):
+    """Wait until every router that looks at this server has paused."""
+    for _ in _looks(ROUTER_SECONDS, 0.02):
+        routers = db.row(connection, _ARMED, {"name": ROUTER})["number"]
+        paused = _held(connection).count(locks.PAUSED)
+        if paused >= routers:
+            return
+    raise CommandFailed(
+        f"{routers - paused} of {routers} routers did not pause within {ROUTER_SECONDS} s: a"
+        " transaction may be open for too long ('SHOW SERVERS' in PgBouncer's console). They go on;"
+        " nothing was touched"
+    )
+
+
+def _stop(look):
+    """Stop the server, or leave it running."""
+    try:
+        act.stop(look.layout, STOP_SECONDS)
+    except RepmgrError as err:
+        act.start(look.spec, look.layout)
+        raise CommandFailed(
+            f"{look.node.name} did not stop within {STOP_SECONDS} s and stays the primary: {err}"
+        ) from err
+
+
+def _step_back(look, heir, salt):
+    """The heir is no primary. Its start check decides whether this node may be one again."""
+    try:
+        act.start(look.spec, look.layout)
+    except RepmgrError:
+        # It was promoted in the last moment.
+        if not _is_primary(look.spec, heir):
+            raise
+        _join(look, heir.name, salt)
+        return f"a standby of {heir.name}, which took its time"
+    raise CommandFailed(
+        f"{heir.name} did not become the primary within {PROMOTE_SECONDS} s; {look.node.name} is"
+        f" the primary again. See what {heir.name} says, and its log"
+    )
+
+
+def _join(look, upstream, salt):
+    """Make this stopped former primary a standby; it has nothing that the new one lacks."""
+    salt["repmgr.node_rejoin"](upstream=upstream, version=look.layout.version)
+    _settle(look, salt)
+
+
+# -- the candidate ----------------------------------------------------------------------------
+
+
+def _take_over(look, primary, salt):
+    spec, layout = look.spec, look.layout
+    with observe.local_connection(spec, layout) as own:
+        timeline = db.row(own, "SELECT received_tli AS tli FROM pg_stat_wal_receiver")["tli"]
+        _watch(spec, primary)
+        # From here on a start check elsewhere waits for this node.
+        with _announced(spec, layout):
+            _await_last_byte(look, primary, own, timeline)
+            salt["repmgr.standby_promote"](version=layout.version)
+    _settle(look, salt)
+    return "the primary"
+
+
+def _watch(spec, primary):
+    """Return when the old primary ends its sessions, or what it holds is gone."""
+    with contextlib.suppress(RepmgrError):
+        with db.connect(
+            host=primary.host,
+            port=spec.postgres.port,
+            user=ROLE_NAME,
+            dbname=DATABASE_NAME,
+            password=spec.password,
+            name=TAKEOVER,
+        ) as connection:
+            while locks.BEGUN in _held(connection):
+                # The end of the session can be read from its socket.
+                select.select([connection.fileno()], [], [], 0.5)
+
+
+@contextlib.contextmanager
+def _announced(spec, layout):
+    with observe.local_connection(spec, layout) as connection:
+        db.run(
+            connection, "SELECT set_config('application_name', %(name)s, false)", {"name": _VOTE}
+        )
+        yield
+
+
+def _await_last_byte(look, primary, own, timeline):
+    """Wait until the old primary is down in good order and this node has all it ever wrote."""
+    for _ in _looks(STOP_SECONDS, 0.02):
+        if _refuses(look.spec, primary):
+            with own.cursor() as cursor:
+                if wal.shut_down_cleanly(cursor, look.layout.data_directory, timeline):
+                    return
+        elif _is_primary(look.spec, primary):
+            raise CommandFailed(f"{primary.name} is still the primary: see what it says")
+    raise CommandFailed(
+        f"{primary.name} is not down in good order after {STOP_SECONDS} s, or its last bytes did not"
+        f" arrive; {look.node.name} stays a standby"
+    )
+
+
+# -- all others -------------------------------------------------------------------------------
+
+
+def _follow(look, primary, heir, salt):
+    gone = False
+    for _ in _looks(READY_SECONDS + ROUTER_SECONDS + STOP_SECONDS + PROMOTE_SECONDS):
+        if _is_primary(look.spec, heir):
+            break
+        gone = gone or _refuses(look.spec, primary)
+        if gone and _is_primary(look.spec, primary):
+            return f"still with {primary.name}, which is the primary again"
+    else:
+        raise CommandFailed(f"{heir.name} did not become the primary; see what it says")
+    _settle(look, salt)
+    return f"follows {heir.name}"
+
+
+def _settle(look, salt):
+    """Do what the plan says of a running node until nothing is left: follow, register."""
+    left = ""
+    for _ in _looks(FOLLOW_SECONDS, 0.2):
+        plan = look.again().plan
+        left = plan.refusal or ", ".join(f"{a.step.value} ({a.reason})" for a in plan.actions)
+        if plan.refusal:
+            # Others are on their way, too.
+            continue
+        if plan.action(Step.FOLLOW):
+            old = membership.moved_from(look.spec, look.seen, plan)
+            membership.follow(look.spec, look.node, look.layout, look.spec.nodes[plan.source])
+            if old is not None:
+                membership.drop_member_slot(look.spec, old, look.node.slot)
+        elif plan.action(Step.REGISTER):
+            registration.register(look, salt)
+        elif not plan.actions:
+            return
+    raise CommandFailed(
+        f"after {FOLLOW_SECONDS} s this is still to do: {left};"
+        " 'salt-run state.orchestrate repmgr.cluster' does it"
+    )

@@ -1,0 +1,48 @@
+"""Write down in repmgr's metadata what a node is, by repmgr's own commands."""
+
+from saltext_repmgr.utils import act
+from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import upstreams
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.spec import Role
+
+
+def register(look, salt):
+    """Register this node as what its plan says it is.
+
+    look
+        A :class:`~saltext_repmgr.utils.look.Look`.
+    salt
+        Salt's ``__salt__``.
+    """
+    _REGISTER[look.plan.role](look, salt)
+
+
+def _primary(look, salt):
+    salt["repmgr.primary_register"](force=True, version=look.layout.version)
+
+
+def _standby(look, salt):
+    # What it is registered with is what it streams from, so it must stream first.
+    upstream = upstreams.upstream_of(look.spec, act.wait_streaming(look.spec, look.layout))
+    if upstream is None:
+        raise CommandFailed(
+            "this standby streams from a server that is no node of the pillar; look at"
+            f" primary_conninfo ('salt {look.node.name} repmgr_pg.settings primary_conninfo') and"
+            " at the hosts in repmgr:nodes"
+        )
+    salt["repmgr.standby_register"](
+        force=True, upstream_node_id=upstream.id, version=look.layout.version
+    )
+
+
+def _witness(look, salt):
+    primary = look.spec.nodes[look.plan.primary]
+    salt["repmgr.witness_register"](
+        conninfo=repmgr_conf.conninfo(look.spec, primary, look.layout),
+        force=True,
+        version=look.layout.version,
+    )
+
+
+_REGISTER = {Role.PRIMARY: _primary, Role.STANDBY: _standby, Role.WITNESS: _witness}

@@ -1,0 +1,278 @@
+"""May the primary be moved to another node, and what would that take? Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from saltext_repmgr.utils import lsn
+from saltext_repmgr.utils import upstreams
+from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.plan import primaries
+from saltext_repmgr.utils.plan import reached
+from saltext_repmgr.utils.plan import two_primaries
+from saltext_repmgr.utils.repmgr_parameters import effective
+from saltext_repmgr.utils.spec import ClusterSpec
+
+# What a standby has still to replay keeps clients waiting when it is promoted.
+MOST_LAG_BYTES = 16 * 2**20
+# A primary archives all of its WAL before it is down.
+MOST_WAITING_WAL = 8
+
+
+@dataclass(frozen=True)
+class Check:
+    """One look before anything is touched.
+
+    problem
+        What is wrong and what to do about it; empty where all is well.
+    """
+
+    name: str
+    finding: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Switchover:
+    """A switchover as it is planned.
+
+    steps
+        What would be done, in words.
+    done
+        Whether the node is the primary already.
+    """
+
+    cluster: str
+    primary: str | None
+    target: str | None
+    checks: tuple[Check, ...] = ()
+    steps: tuple[str, ...] = ()
+    done: bool = False
+
+    @property
+    def problems(self):
+        """What stands against it, a line each."""
+        return tuple(f"{c.name}: {c.problem}" for c in self.checks if c.problem)
+
+
+def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=None):
+    """Return the :class:`Switchover` to ``target``.
+
+    said
+        What each node that answered said of itself.
+    missing
+        Name of each member that did not, to the reason.
+    target
+        Name of the node that shall be the primary; None: the standby that is fit best.
+    """
+    checks = [_everybody(spec, missing)]
+    servers = reached(said)
+    live = primaries(spec, servers)
+    if len(live) != 1:
+        problem = two_primaries(servers, live) if live else "no node is the primary"
+        step = "" if live else "; run 'salt-run state.orchestrate repmgr.cluster' first"
+        checks.append(Check("one primary", f"{len(live)} found", problem + step))
+        return Switchover(spec.cluster, None, target, tuple(checks))
+    primary = live[0]
+    checks.append(Check("one primary", f"{primary}, on timeline {servers[primary].timeline}"))
+    target = target or _fittest(spec, servers, primary)
+    if target == primary:
+        return Switchover(spec.cluster, primary, target, done=True)
+    problem = _no_candidate(spec, target)
+    if problem:
+        checks.append(Check("candidate", str(target), problem))
+        return Switchover(spec.cluster, primary, target, tuple(checks))
+    followers = followers_of(spec, servers, primary, target)
+    checks += [
+        _streams(spec, servers, primary, target),
+        _lag(servers, primary, target),
+        _replay(servers, target),
+        _archive(servers[primary]),
+        _room(spec, servers, primary, target, followers),
+        _siblings(spec, servers, primary, target),
+        _daemons(spec, said),
+    ]
+    return Switchover(
+        spec.cluster, primary, target, tuple(checks), _steps(spec, primary, target, followers)
+    )
+
+
+def followers_of(spec, servers, primary, target):
+    """Return the names of the standbys that stream from the primary and will from ``target``."""
+    found = []
+    for node in spec.data_nodes:
+        server = servers.get(node.name)
+        if node.name in (primary, target) or server is None:
+            continue
+        upstream = upstreams.upstream_of(spec, server)
+        if upstream is not None and upstream.name == primary:
+            found.append(node.name)
+    return tuple(found)
+
+
+def _everybody(spec, missing):
+    lines = [f"{name}: {why}" for name, why in missing.items()]
+    hint = "mend that first, or take the node out of the cluster with 'ensure: absent'"
+    problem = f"{'; '.join(lines)}; {hint}" if lines else ""
+    return Check("every member answers", f"{len(spec.members)} members", problem)
+
+
+def _fittest(spec, servers, primary):
+    """The standby that streams from the primary, by priority, then by what it has."""
+    fit = [
+        node
+        for node in spec.data_nodes
+        if node.name in servers
+        and node.name != primary
+        and node.priority > 0
+        and not _streams(spec, servers, primary, node.name).problem
+        and not servers[node.name].replay_paused
+    ]
+    fit.sort(key=lambda n: (-n.priority, -lsn.parse(servers[n.name].lsn or "0/0"), n.id))
+    return fit[0].name if fit else None
+
+
+def _no_candidate(spec, target):
+    if target is None:
+        return "no standby streams from the primary; 'salt-run repmgr.status' shows why"
+    node = spec.nodes.get(target)
+    names = ", ".join(n.name for n in spec.data_nodes)
+    if node is None or node.absent:
+        return f"{target} is no node of {spec.cluster}; choose one of {names}"
+    if node.is_witness:
+        return f"{target} is the witness and has no data; choose one of {names}"
+    return ""
+
+
+def _streams(spec, servers, primary, target):
+    server, problem = servers.get(target), ""
+    if server is None:
+        problem = f"its server does not answer; 'salt {target} state.apply repmgr' mends that"
+    elif server.receiver != "streaming":
+        problem = f"it does not stream; 'salt {target} repmgr.node_check' tells more"
+    else:
+        upstream = upstreams.upstream_of(spec, server)
+        if upstream is None or upstream.name != primary:
+            source = upstream.name if upstream else server.upstream_host
+            problem = (
+                f"it streams from {source}; give it 'upstream: {primary}' in pillar and run the"
+                " orchestration first"
+            )
+        elif server.timeline != servers[primary].timeline:
+            problem = f"it is on timeline {server.timeline}, {primary} on another"
+    return Check("candidate streams", f"{target} from {primary}", problem)
+
+
+def _sender(servers, primary, target):
+    return next((s for s in servers[primary].senders if s.application_name == target), None)
+
+
+def _lag(servers, primary, target):
+    sender = _sender(servers, primary, target)
+    if sender is None or sender.replay_lsn is None:
+        return Check("candidate is up to date", f"{primary} does not say")
+    behind = max(0, lsn.diff(servers[primary].lsn, sender.replay_lsn))
+    problem = ""
+    if behind > MOST_LAG_BYTES:
+        problem = (
+            f"{target} is {behind} bytes behind, more than {MOST_LAG_BYTES}; wait until it has"
+            f" caught up ('salt {primary} repmgr_pg.replication_status')"
+        )
+    return Check("candidate is up to date", f"{behind} bytes behind", problem)
+
+
+def _replay(servers, target):
+    paused = target in servers and servers[target].replay_paused
+    problem = f"replay is paused; 'SELECT pg_wal_replay_resume()' on {target} ends that"
+    return Check(
+        "candidate replays", "paused" if paused else "not paused", problem if paused else ""
+    )
+
+
+def _archive(primary):
+    problem = ""
+    if primary.archive_failing:
+        problem = (
+            f"archive_command fails ({primary.archive_failing}), and the primary would not be down"
+            " before it is archived; mend it (the server's log has its messages)"
+        )
+    elif primary.archive_waiting > MOST_WAITING_WAL:
+        problem = (
+            f"{primary.archive_waiting} WAL files wait to be archived, more than"
+            f" {MOST_WAITING_WAL}; wait until they are"
+        )
+    return Check("archive", f"{primary.archive_waiting} WAL files wait", problem)
+
+
+def _room(spec, servers, primary, target, followers):
+    """Senders and slots for the followers and the old primary."""
+    server = servers.get(target)
+    if server is None:
+        return Check("room on the candidate", f"{target} does not say")
+    wanted = [*followers, primary]
+    senders = server.max_wal_senders - len(server.senders)
+    slots = server.max_replication_slots - len(server.slots)
+    new = [n for n in wanted if server.slot(spec.nodes[n].slot) is None]
+    problem = ""
+    if senders < len(wanted):
+        problem = f"max_wal_senders leaves {senders} free, {len(wanted)} are needed"
+    elif effective(spec.settings)["use_replication_slots"] and slots < len(new):
+        problem = f"max_replication_slots leaves {slots} free, {len(new)} are needed"
+    step = f"; raise it for {target} in 'postgres: settings'"
+    return Check(
+        "room on the candidate",
+        f"{senders} senders and {slots} slots are free, {len(wanted)} nodes will follow",
+        problem and problem + step,
+    )
+
+
+def _siblings(spec, servers, primary, target):
+    wrong = []
+    for node in spec.data_nodes:
+        if node.name in (primary, target):
+            continue
+        server = servers.get(node.name)
+        if server is None:
+            wrong.append(f"the server of {node.name} does not answer")
+        elif server.receiver != "streaming":
+            wrong.append(f"{node.name} does not stream")
+    wrong += [
+        f"the server of witness {n.name} does not answer"
+        for n in spec.members
+        if n.is_witness and n.name not in servers
+    ]
+    hint = "; 'salt-run state.orchestrate repmgr.cluster' mends what can be mended"
+    return Check(
+        "the others are in service",
+        f"{len(spec.members) - 2} others",
+        "; ".join(wrong) + hint if wrong else "",
+    )
+
+
+def _daemons(spec, said):
+    wrong = []
+    for node in spec.members:
+        seen = said.get(node.name)
+        if seen is None:
+            continue
+        if not seen.repmgrd.attached:
+            wrong.append(f"repmgrd of {node.name} does not run")
+        elif seen.repmgrd.paused:
+            wrong.append(
+                f"repmgrd of {node.name} is paused: somebody is at work there ('salt {node.name}"
+                " repmgr_node.unpause' ends that)"
+            )
+    return Check("repmgrd", "runs everywhere", "; ".join(wrong))
+
+
+def _steps(spec, primary, target, followers):
+    moved = ", ".join([*followers, *(n.name for n in spec.members if n.is_witness)])
+    lines = (
+        f"checkpoint on {primary}",
+        "repmgrd is paused on every node; the pause ends by itself",
+        f"{primary} is stopped in good order",
+        f"{target} is promoted as soon as it has the last byte",
+        f"{primary} becomes a standby of {target}",
+        f"{moved} follow {target}" if moved else "",
+        "repmgrd goes on everywhere",
+    )
+    return tuple(line for line in lines if line)

@@ -1,0 +1,143 @@
+"""The primary is moved in good order, a client writing all along. One story, in order."""
+
+import json
+import time
+
+import pytest
+
+from tests.failures import judge
+from tests.failures import pillars
+from tests.failures.running import Client
+from tests.integration.conftest import cluster_of
+
+NODES = ["node1", "node2", "node3", "node4"]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    pillar = pillars.for_client()
+    with cluster_of("switchover", witness=True, preinstalled=True, pillar=pillar) as hosts:
+        run = hosts.orchestrate()
+        assert run.ok, run
+        yield hosts
+
+
+@pytest.fixture
+def whole(cluster, wait):
+    wait(lambda: cluster.primary() and in_service(cluster), what="the cluster in service")
+    return cluster
+
+
+def in_service(cluster):
+    """Whether both standbys stream from the primary and no repmgrd is paused."""
+    primary = cluster.primary()
+    others = [n for n in NODES[:3] if n != primary]
+    running = "SELECT repmgr.repmgrd_is_running() AND NOT repmgr.repmgrd_is_paused()"
+    return cluster.streaming(primary) == others and all(
+        cluster.sql(name, running, "repmgr") == "t" for name in NODES
+    )
+
+
+def switch(cluster, *words):
+    """Run it: exit code and data."""
+    argv = ["salt-run", "--out=json", "repmgr.switchover", *words]
+    done = cluster.lab.master.run(argv, check=False)
+    data = json.loads(done.stdout)
+    assert data["retcode"] == done.returncode, done.stderr
+    return data
+
+
+def untouched(cluster):
+    """What a refused switchover leaves as it is."""
+    return [cluster.started(name) for name in NODES], cluster.primary()
+
+
+def test_a_dry_run_shows_checks_and_steps_and_touches_nothing(whole):
+    before = untouched(whole)
+    data = switch(whole, "node2", "test=True")
+    assert (data["retcode"], data["changed"]) == (0, False)
+    assert data["result"] == "node2 could take over from node1 now"
+    assert [check["problem"] for check in data["checks"]] == [""] * len(data["checks"])
+    assert "node3, node4 follow node2" in data["steps"]
+    assert untouched(whole) == before
+
+
+def test_the_primary_is_moved_and_no_row_is_lost(whole, wait):
+    with Client(whole.lab, NODES[:3], "node1") as client:
+        time.sleep(2)
+        began = time.monotonic()
+        data = switch(whole, "node2")
+        assert data["retcode"] == 0, data
+        acks = client.acks()
+        gap = judge.longest_gap(acks, began, time.monotonic())
+        assert gap.ended and judge.two_writable(acks) == []
+        assert judge.writers(acks, gap.end) == ["node2"]
+        print(f"gap {gap.seconds:.2f} s, command {data['seconds']} s: {data['nodes']}")
+        assert client.lost("node2") == []
+    assert (data["from"], data["to"], data["changed"]) == ("node1", "node2", True)
+    assert in_service(whole)
+    assert whole.show("node2")[0] == {1: (0, 1), 2: (0, 0), 3: (0, 1), 4: (0, 0)}
+    run = whole.orchestrate()
+    assert run.ok and run.changes == {}, (run, run.changes)
+
+
+def test_a_second_run_with_the_same_target_changes_nothing(whole):
+    before = untouched(whole)
+    data = switch(whole, "node2")
+    assert (data["retcode"], data["changed"]) == (0, False)
+    assert data["result"] == "node2 is the primary of foobar already"
+    assert untouched(whole) == before
+
+
+def test_the_orchestration_of_the_same_name(whole):
+    words = ["state.orchestrate", "repmgr.switchover", 'pillar={"to": "node1"}']
+    dry = whole.lab.salt_run(*words, "test=True")
+    assert dry.returncode == 0, dry
+    done = whole.lab.salt_run(*words)
+    assert done.returncode == 0, done
+    (states,) = done.data["data"].values()
+    (state,) = states.values()
+    assert state["changes"] == {"primary": {"old": "node2", "new": "node1"}}
+    assert whole.primary() == "node1" and in_service(whole)
+
+
+def paused_replay(cluster):
+    cluster.sql("node2", "SELECT pg_wal_replay_pause()")
+    yield
+    cluster.sql("node2", "SELECT pg_wal_replay_resume()")
+
+
+def sibling_down(cluster):
+    unit = f"postgresql@{cluster.version}-main"
+    cluster.lab["node3"].run(["systemctl", "stop", unit])
+    yield
+    cluster.lab["node3"].run(["systemctl", "start", unit])
+
+
+def paused_daemon(cluster):
+    cluster.lab.salt("node3", "repmgr_node.pause", "5")
+    yield
+    cluster.lab.salt("node3", "repmgr_node.unpause")
+
+
+BROKEN = {
+    "replay paused": (paused_replay, "replay is paused"),
+    "sibling down": (sibling_down, "the server of node3 does not answer"),
+    "somebody at work": (paused_daemon, "repmgrd of node3 is paused"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_is_refused_before_anything_is_touched(whole, case):
+    broken, words = BROKEN[case]
+    steps = broken(whole)
+    next(steps)
+    try:
+        started = whole.started("node1"), whole.started("node2")
+        data = switch(whole, "node2")
+        assert (data["retcode"], data["changed"]) == (1, False)
+        assert words in data["result"]
+        assert (whole.started("node1"), whole.started("node2")) == started
+        assert whole.primary(["node1", "node2"]) == "node1"
+    finally:
+        next(steps, None)

@@ -1,0 +1,162 @@
+"""May the primary be moved? Each thing that stands against it, one at a time."""
+
+import dataclasses
+
+import pytest
+
+from saltext_repmgr.utils import switchover
+from saltext_repmgr.utils.facts import Repmgrd
+from saltext_repmgr.utils.facts import Sender
+from saltext_repmgr.utils.facts import Slot
+from tests.unit.utils.test_plan import NODES
+from tests.unit.utils.test_plan import SPEC
+from tests.unit.utils.test_plan import control
+from tests.unit.utils.test_plan import data
+from tests.unit.utils.test_plan import seen
+from tests.unit.utils.test_plan import server
+from tests.unit.utils.test_plan import standby
+
+ROOM = {"max_wal_senders": 10, "max_replication_slots": 10}
+LIES = data(standby=True, control=control(state="in archive recovery"))
+
+
+def sender(name, replay="0/5000000"):
+    return Sender(name, "streaming", replay, replay, "async")
+
+
+PRIMARY = server(senders=(sender("node2"), sender("node3")), **ROOM)
+STANDBY = standby(replay_paused=False, **ROOM)
+
+
+def more(fact, **changes):
+    return dataclasses.replace(fact, **changes)
+
+
+@pytest.fixture
+def said():
+    servers = {
+        "node1": (data(), PRIMARY),
+        "node2": (LIES, STANDBY),
+        "node3": (LIES, STANDBY),
+        "node4": (data(), server(ident="7")),
+    }
+    daemon = Repmgrd("active", 100, 1.0, True, False)
+    return {n: more(seen(n, lies, own), repmgrd=daemon) for n, (lies, own) in servers.items()}
+
+
+def examine(said, target="node2", spec=SPEC, missing=None):
+    return switchover.examine(spec, said, missing or {}, target)
+
+
+def test_all_is_well(said):
+    found = examine(said)
+    assert (found.primary, found.target, found.done, found.problems) == (
+        "node1",
+        "node2",
+        False,
+        (),
+    )
+    assert "node3, node4 follow node2" in found.steps
+
+
+def test_it_is_the_primary_already(said):
+    found = examine(said, "node1")
+    assert found.done and not found.problems and not found.steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "node2"),
+        ({"node2": {"replay_paused": True}}, "node3"),
+        ({"node3": {"lsn": "0/6000000"}}, "node3"),
+        ({"node2": {"receiver": None}}, "node3"),
+    ],
+)
+def test_without_a_name_the_fittest_is_taken(said, changes, expected):
+    for name, change in changes.items():
+        said[name] = more(said[name], server=more(said[name].server, **change))
+    assert examine(said, None).target == expected
+
+
+def test_priority_comes_first_and_zero_is_never_taken(said):
+    nodes = {**NODES, "node3": more(NODES["node3"], priority=200)}
+    assert examine(said, None, more(SPEC, nodes=nodes)).target == "node3"
+    nodes = {n: more(node, priority=0) for n, node in NODES.items()}
+    found = examine(said, None, more(SPEC, nodes=nodes))
+    assert "no standby streams from the primary" in found.problems[0]
+
+
+FULL = tuple(Slot(f"other_{n}", "physical", True) for n in range(9))
+PROBLEMS = {
+    "witness": ("node4", {}, "node4 is the witness"),
+    "unknown": ("nodeX", {}, "nodeX is no node of foobar; choose one of node1, node2, node3"),
+    "not streaming": ("node2", {"node2": {"receiver": None}}, "it does not stream"),
+    "cascaded": ("node2", {"node2": {"upstream_host": "10.0.0.3"}}, "it streams from node3"),
+    "timeline": ("node2", {"node2": {"timeline": 2}}, "it is on timeline 2"),
+    "lag": (
+        "node2",
+        {"node1": {"senders": (sender("node2", "0/1000000"),)}},
+        "node2 is 67108864 bytes behind",
+    ),
+    "replay paused": ("node2", {"node2": {"replay_paused": True}}, "replay is paused"),
+    "archive fails": (
+        "node2",
+        {"node1": {"archive_failing": "000000010000000000000002"}},
+        "archive_command fails (000000010000000000000002)",
+    ),
+    "archive is behind": ("node2", {"node1": {"archive_waiting": 9}}, "9 WAL files wait"),
+    "senders": ("node2", {"node2": {"max_wal_senders": 1}}, "max_wal_senders leaves 1 free"),
+    "slots": ("node2", {"node2": {"slots": FULL}}, "max_replication_slots leaves 1 free"),
+    "sibling": ("node2", {"node3": {"receiver": None}}, "node3 does not stream"),
+    "two primaries": (
+        "node2",
+        {"node3": {"in_recovery": False, "timeline": 2}},
+        "2 nodes act as primary, nothing is changed",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+def test_what_stands_against_it(said, case):
+    target, changes, words = PROBLEMS[case]
+    for name, change in changes.items():
+        said[name] = more(said[name], server=more(said[name].server, **change))
+    found = examine(said, target)
+    assert any(words in problem for problem in found.problems), found.problems
+
+
+@pytest.mark.parametrize("name", ["node2", "node3", "node4"])
+def test_a_server_that_does_not_answer(said, name):
+    said[name] = more(said[name], server=None)
+    assert any(name in problem for problem in examine(said).problems)
+
+
+def test_a_minion_that_does_not_answer(said):
+    del said["node3"]
+    found = examine(said, missing={"node3": "its minion does not answer"})
+    assert found.problems[0].startswith("every member answers: node3: its minion does not answer")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"attached": False}, "repmgrd of node3 does not run"),
+        ({"paused": True}, "repmgrd of node3 is paused: somebody is at work there"),
+    ],
+)
+def test_daemons(said, change, words):
+    said["node3"] = more(said["node3"], repmgrd=more(said["node3"].repmgrd, **change))
+    (problem,) = examine(said).problems
+    assert words in problem
+
+
+def test_no_primary(said):
+    said["node1"] = more(said["node1"], server=None)
+    (problem,) = examine(said).problems
+    assert problem.startswith("one primary: no node is the primary; run 'salt-run state.orch")
+
+
+def test_a_cascaded_standby_stays_where_it_is(said):
+    said["node3"] = more(said["node3"], server=more(STANDBY, upstream_host="10.0.0.2"))
+    assert not any("node3" in step for step in examine(said).steps)
