@@ -37,8 +37,8 @@ _AFTER_SECONDS = 3
 _RETURN_SECONDS = 10
 _WHOLE_SECONDS = 90
 
-# From conninfo: libpq gives up on a host that does not answer after that.
-_CONNECT_SECONDS = 2.0
+# From conninfo, on all sides: tcp_user_timeout ends an attempt at a host that does not answer.
+_CONNECT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Side:
     times: Timing
 
 
-# As docs/design-failover.md has them: tcp_user_timeout ends an attempt after a second.
+# As docs/design-failover.md has them.
 _OURS = timing(
     {"reconnect_attempts": 1},
-    connect=1.0,
+    connect=_CONNECT_SECONDS,
     refused=rules.REFUSED_SECONDS,
     silent=ClusterSpec.failover_after,
 )
