@@ -24,6 +24,8 @@ RESTART_SECONDS = 5
 FRESH_SECONDS = 1.0
 # Silent for so long, a member is no elector any more.
 GONE_SECONDS = 30
+# classid and objid of the advisory lock that says: the primary is about to be moved on purpose.
+PLANNED_LOCK = (1919248484, 1)
 
 
 @dataclass(frozen=True)

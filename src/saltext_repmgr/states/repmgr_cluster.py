@@ -38,7 +38,7 @@ def verified(name, cluster=None, timeout=30):
             - cluster: foobar
     """
     spec = master.find_spec(__opts__, __pillar__, cluster)
-    names = [n.name for n in spec.members]
+    names = spec.minions
     test = __opts__["test"]
     deadline = time.monotonic() + (0 if test else timeout)
     pause = 0.3
@@ -51,7 +51,9 @@ def verified(name, cluster=None, timeout=30):
     lines = [a.line for a in found]
     whole = all(a.note for a in found)
     if whole:
-        lines.insert(0, f"{spec.cluster}: all {len(names)} nodes are as they should be")
+        routers = f" and {len(spec.routers)} PgBouncer(s)" if spec.routers else ""
+        whose = f"all {len(spec.members)} nodes{routers}"
+        lines.insert(0, f"{spec.cluster}: {whose} are as they should be")
     comment = "\n".join(lines)
     if test:
         return {"name": name, "result": True, "changes": {}, "comment": f"as it is now: {comment}"}

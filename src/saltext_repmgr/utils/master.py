@@ -53,11 +53,11 @@ def minion_pillar(opts, minion_id):
 
 
 def ask_all(cmd, spec):
-    """Ask all members, and the nodes that are to leave and have not left, for a report.
+    """Ask all members, the hosts with a PgBouncer, and the nodes that are to leave and have not left, for a report.
 
     A node that is gone for good is asked nothing, as it would be waited for.
     """
-    replies = ask(cmd, [n.name for n in spec.members])
+    replies = ask(cmd, spec.minions)
     leavers = survey.leavers(spec, replies)
     return {**replies, **(ask(cmd, leavers) if leavers else {})}
 
