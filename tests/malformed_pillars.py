@@ -6,6 +6,7 @@ The same table is run against the reader and against real hosts.
 from tests.malformed.hosts import HOSTS
 from tests.malformed.nodes import NODES
 from tests.malformed.nodes import UPSTREAM
+from tests.malformed.pgbouncer import PGBOUNCER
 from tests.malformed.postgres import HBA
 from tests.malformed.postgres import POSTGRES
 from tests.malformed.repmgr_settings import REPMGR
@@ -25,4 +26,5 @@ CASES = (
     *SETTINGS,
     *HBA,
     *REPMGR,
+    *PGBOUNCER,
 )

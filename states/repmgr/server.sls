@@ -70,6 +70,14 @@ metadata of {{ node.node }}:
       - repmgr_pg: {{ node.service }}
 {%- endif %}
 
+{%- if plan.role == 'primary' and node.routed %}
+
+PgBouncer's role on {{ node.node }}:
+  repmgr_router.access_present:
+    - require:
+      - repmgr: metadata of {{ node.node }}
+{%- endif %}
+
 {%- if plan.role == 'standby' %}
 
 upstream of {{ node.node }}:

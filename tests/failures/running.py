@@ -54,13 +54,22 @@ class Client:
 
     :param nodes: names of the data nodes.
     :param primary: where its tables are made, anew; old rows are gone.
+    :param through: another port of the hosts, which need not be those with the data then.
     """
 
-    def __init__(self, lab: Lab, nodes: Iterable[str], primary: str, port: int = 5432) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        nodes: Iterable[str],
+        primary: str,
+        port: int = 5432,
+        through: int | None = None,
+    ) -> None:
         self._lab = lab
         self._nodes = list(nodes)
         self._primary = primary
         self._port = port
+        self._through = through or port
         self._process: subprocess.Popen[str] | None = None
         # pylint: disable-next=consider-using-with
         self._directory = tempfile.TemporaryDirectory(prefix="failures-")
@@ -83,7 +92,7 @@ class Client:
             "lab": self._lab.name,
             "nodes": self._nodes,
             "account": {
-                "port": self._port,
+                "port": self._through,
                 "dbname": DATABASE,
                 "user": ROLE,
                 "password": password,

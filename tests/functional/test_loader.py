@@ -65,10 +65,12 @@ def test_the_source_has_what_the_readme_promises():
         ("modules", "repmgr_pg"),
         ("modules", "repmgr_node"),
         ("modules", "repmgr_cluster"),
+        ("modules", "repmgr_router"),
         ("states", "repmgr"),
         ("states", "repmgr_member"),
         ("states", "repmgr_pg"),
         ("states", "repmgr_cluster"),
+        ("states", "repmgr_router"),
         ("runners", "repmgr"),
     }
 

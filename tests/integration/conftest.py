@@ -19,13 +19,14 @@ LONG = os.environ.get("REPMGR_TEST_LONG") == "1"
 
 
 @contextlib.contextmanager
-def cluster_of(name, nodes=3, witness=False, pillar=None, **options):
-    """A lab with a pillar for as many nodes, the first of them the primary to be."""
+def cluster_of(name, nodes=3, witness=False, pillar=None, others=(), **options):
+    """A lab with a pillar for as many nodes, the first of them the primary to be, and with other
+    hosts that are none."""
     names = [f"node{number + 1}" for number in range(nodes + witness)]
     options.setdefault("release", RELEASE)
     # Named after this process, so that two runs on one machine do not meet.
-    with Lab(f"{name}-{os.getpid()}", nodes=names, **options) as lab:
-        yield Cluster(lab, witness=witness, pillar=pillar)
+    with Lab(f"{name}-{os.getpid()}", nodes=[*names, *others], **options) as lab:
+        yield Cluster(lab, witness=witness, pillar=pillar, others=others)
 
 
 @pytest.fixture

@@ -7,16 +7,25 @@ import json
 from tests.lab import LabError
 
 PASSWORD = "correct-horse-battery-staple"
+# The command lines of all processes, a few times a second.
+WATCH_PROCESSES = """#!/bin/sh
+end=$(($(date +%s) + 300))
+while [ "$(date +%s)" -lt $end ]; do
+    cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' >> /tmp/processes
+    sleep 0.2
+done
+"""
 VERSIONS = {"bullseye": 13, "bookworm": 15, "trixie": 17}
 
 
 class Cluster:
-    """A lab together with the pillar it is given."""
+    """A lab together with the pillar it is given; some of its hosts may be no nodes."""
 
-    def __init__(self, lab, witness=False, pillar=None):
+    def __init__(self, lab, witness=False, pillar=None, others=()):
         self.lab = lab
         self.version = VERSIONS[lab.spec.release]
-        names = [host.name for host in lab.nodes]
+        self._others = others
+        names = [host.name for host in self.nodes]
         nodes = {
             name: {"id": number + 1, "host": lab[name].address} for number, name in enumerate(names)
         }
@@ -35,7 +44,7 @@ class Cluster:
     @property
     def nodes(self):
         """The hosts of the cluster."""
-        return self.lab.nodes
+        return [host for host in self.lab.nodes if host.name not in self._others]
 
     @property
     def port(self):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.conftest import cluster_of
 from tests.integration.support import PASSWORD
+from tests.integration.support import WATCH_PROCESSES
 
 NODES = ("node1", "node2", "node3", "node4")
 STANDBYS = ["node2", "node3"]
@@ -53,23 +54,13 @@ def built(cluster, dry_run):
         + ["salt-run", "--out=json", "state.event", "pretty=False"]
     )
     for name in NODES:
-        cluster.lab[name].write("/usr/local/bin/watch-processes", _WATCH, mode=0o755)
+        cluster.lab[name].write("/usr/local/bin/watch-processes", WATCH_PROCESSES, mode=0o755)
         cluster.lab[name].run(["systemd-run", "--quiet", "--unit=watcher", "watch-processes"])
     run = cluster.orchestrate()
     for name in NODES:
         cluster.lab[name].run(["systemctl", "stop", "watcher"])
     cluster.lab.master.run(["systemctl", "stop", "listener"])
     return run
-
-
-# The command lines of all processes, a few times a second.
-_WATCH = """#!/bin/sh
-end=$(($(date +%s) + 300))
-while [ "$(date +%s)" -lt $end ]; do
-    cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' >> /tmp/processes
-    sleep 0.2
-done
-"""
 
 
 def test_the_build(cluster, built):

@@ -26,8 +26,6 @@ ROOT = [
     one("manage_hosts a string", "manage_hosts", "true", "write true or false"),
     one("history_days none", "history_days", 0, "1"),
     one("history_days a string", "history_days", "30", "write"),
-    one("pgbouncer", "pgbouncer", {"port": 6432}, "not available in this version; remove it"),
-    one("pgbouncer empty", "pgbouncer", None, "not available in this version; remove it"),
 ]
 
 SUBNET = [

@@ -8,13 +8,16 @@ import pytest
 from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import pillar_hba
 from saltext_repmgr.utils import pillar_nodes
+from saltext_repmgr.utils import pillar_pgbouncer
 from saltext_repmgr.utils import pillar_postgres
 from saltext_repmgr.utils import pillar_secrets
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import repmgr_parameters
+from saltext_repmgr.utils import router_files
 from saltext_repmgr.utils.spec import ClusterSpec
 from saltext_repmgr.utils.spec import Layout
 from saltext_repmgr.utils.spec import NodeSpec
+from saltext_repmgr.utils.spec import PgBouncerSpec
 from saltext_repmgr.utils.spec import PostgresSpec
 from saltext_repmgr.utils.spec import Role
 
@@ -25,6 +28,7 @@ SECTIONS = {
     "repmgr.nodes.<minion id>": pillar_nodes.KEYS,
     "repmgr.postgres": pillar_postgres.KEYS,
     "repmgr.postgres.hba": pillar_hba.KEYS,
+    "repmgr.pgbouncer": pillar_pgbouncer.KEYS,
     "repmgr.ssh": pillar_secrets.SSH_KEYS,
 }
 NODE = NodeSpec("node1", 1, "node1", Role.PRIMARY)
@@ -101,6 +105,7 @@ def test_the_page_has_the_keys_of_the_validator(text, heading):
         ("repmgr.nodes.<minion id>", "location", NodeSpec.location),
         ("repmgr.postgres", "cluster", PostgresSpec.cluster),
         ("repmgr.postgres", "port", PostgresSpec.port),
+        ("repmgr.pgbouncer", "port", PgBouncerSpec.port),
     ],
 )
 def test_the_page_has_the_defaults_of_the_specification(text, heading, key, default):
@@ -109,7 +114,11 @@ def test_the_page_has_the_defaults_of_the_specification(text, heading, key, defa
 
 @pytest.mark.parametrize(
     ("heading", "key", "secret"),
-    [("repmgr", "password", "**yes**"), ("repmgr.ssh", "private_key", "**yes**")],
+    [
+        ("repmgr", "password", "**yes**"),
+        ("repmgr.pgbouncer", "password", "**yes**"),
+        ("repmgr.ssh", "private_key", "**yes**"),
+    ],
 )
 def test_the_page_tells_the_secrets(text, heading, key, secret):
     assert row(text, heading, key)[3] == secret
@@ -131,6 +140,13 @@ def test_the_page_has_every_word_that_is_allowed(text, heading, key, words):
 def test_the_page_has_the_server_settings_that_are_refused(text):
     refused = tables(text, "repmgr.postgres")[2]
     assert sorted(names(refused)) == sorted(pillar_postgres.OWNED)
+
+
+def test_the_page_has_the_settings_of_pgbouncer_that_are_refused_and_those_that_are_set(text):
+    _, refused, defaults = tables(text, "repmgr.pgbouncer")
+    assert {r[0].strip("`"): r[1] for r in refused} == pillar_pgbouncer.OWNED
+    found = {r[0].strip("`"): r[1].strip("`") for r in defaults}
+    assert found == {name: str(value) for name, value in router_files.DEFAULTS.items()}
 
 
 def test_the_page_has_the_parameters_that_are_refused(text):

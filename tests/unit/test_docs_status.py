@@ -9,6 +9,7 @@ from saltext_repmgr.utils.facts import Slot
 from saltext_repmgr.utils.findings import Electors
 from saltext_repmgr.utils.findings import Problem
 from saltext_repmgr.utils.findings import Severity
+from saltext_repmgr.utils.routing import RouterStatus
 from saltext_repmgr.utils.status import ClusterStatus
 from saltext_repmgr.utils.status import Verdict
 from saltext_repmgr.utils.topology import NodeStatus
@@ -45,6 +46,7 @@ def test_the_keys_of_a_cluster():
     assert words(row(CLUSTER, "verdict")) == {verdict.value for verdict in Verdict}
     assert fields(Electors) <= words(row(CLUSTER, "electors"))
     severities = {severity.value for severity in Severity}
+    assert fields(RouterStatus) <= words(row(CLUSTER, "routers"))
     assert words(row(CLUSTER, "problems")) == fields(Problem) | severities
 
 

@@ -7,6 +7,7 @@ import yaml
 from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import pillar_hba
 from saltext_repmgr.utils import pillar_nodes
+from saltext_repmgr.utils import pillar_pgbouncer
 from saltext_repmgr.utils import pillar_postgres
 from saltext_repmgr.utils import pillar_secrets
 from saltext_repmgr.utils.repmgr_parameters import DEFAULTS
@@ -17,6 +18,7 @@ SECTIONS = {
     (2, pillar.KEYS),
     (6, pillar_nodes.KEYS),
     (4, pillar_postgres.KEYS),
+    (4, pillar_pgbouncer.KEYS),
     (4, pillar_secrets.SSH_KEYS),
     (8, pillar_hba.KEYS),
 }

@@ -1,7 +1,6 @@
 """Advisory locks by which nodes tell each other of a switchover; see docs/design-switchover.md.
 
-They are held by a session in the database ``repmgr`` of the old primary and end with it, whatever
-it ends by.
+They are held by sessions on the old primary and end with them, whatever those end by.
 """
 
 CLASS = 1919248484
@@ -16,5 +15,5 @@ PAUSED = 4
 
 HELD = """
 SELECT objid::int AS lock FROM pg_locks
- WHERE locktype = 'advisory' AND classid::bigint = %(class)s AND granted
+ WHERE locktype = 'advisory' AND classid::bigint = %(class)s AND objsubid = 2 AND granted
 """

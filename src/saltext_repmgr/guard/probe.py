@@ -7,6 +7,10 @@ part in TCP and answers nothing, and a question to it must not hold up those to 
 import select
 import threading
 import time
+from dataclasses import dataclass
+from typing import Callable
+from typing import Mapping
+from typing import Optional
 
 import psycopg2
 from psycopg2 import extensions
@@ -45,6 +49,23 @@ SELECT node_id, node_name AS name, type, coalesce(upstream_node_id, -1) AS upstr
 _SAW = "SELECT repmgr.set_upstream_last_seen(%s)"
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a probe asks: a query of one row, the class of the answer, and who says to be asking.
+
+    parameters
+        Function that returns the query's parameters at the moment; None: it has none.
+    """
+
+    query: str
+    answer: type
+    asker: str
+    parameters: Optional[Callable[[], Mapping[str, object]]] = None
+
+
+GUARD = Question(_QUERY, rules.Answer, "repmgr-guard")
+
+
 class Probe:
     """One member, asked again and again.
 
@@ -54,15 +75,20 @@ class Probe:
         Seconds between two questions.
     nodes
         Whether it is also asked for its metadata (every tenth time).
+    question
+        A :class:`Question`.
     """
 
-    def __init__(self, peer, interval, nodes=False, own=False):
+    def __init__(self, peer, interval, nodes=False, own=False, question=GUARD):
+        self.question = question
         self.peer = peer
         self.interval = interval
         self.own = own
         self.began = time.monotonic()
         self.answer = None
         self.answered_question = None
+        # Why there is no connection.
+        self.error = ""
         self.nodes = None
         # Node id of the upstream that was just seen; the server shall remember the moment.
         self.saw = None
@@ -125,12 +151,14 @@ class Probe:
         extra = {"hostaddr": self.address} if self.address else {}
         self._phase, self._deadline = "connecting", now + _PATIENCE
         self._connection = psycopg2.connect(
-            self.peer.conninfo, async_=1, application_name="repmgr-guard", **extra
+            self.peer.conninfo, async_=1, application_name=self.question.asker, **extra
         )
 
     def _ask(self, now):
         self._count += 1
-        self._query, parameters = _QUERY, None
+        question = self.question
+        self._query = question.query
+        parameters = question.parameters() if question.parameters else None
         if self._ask_nodes and self._count % 10 == 2:
             self._query = _NODES
         elif self.saw is not None and self._count % 2:
@@ -146,8 +174,8 @@ class Probe:
             rows = [dict(zip(names, row)) for row in self._cursor.fetchall()]
             if self._query is _NODES:
                 self.nodes = tuple(config.Peer(**row) for row in rows)
-            elif self._query is _QUERY:
-                self.answer = rules.Answer(**rows[0])
+            elif self._query is self.question.query:
+                self.answer = self.question.answer(**rows[0])
                 self.answered_question = self._sent
         else:
             self._refused_since = None
@@ -155,6 +183,7 @@ class Probe:
         self._phase = "idle"
 
     def _fail(self, now, why):
+        self.error = why
         if "refused" in why:
             if self._refused_since is None:
                 self._refused_since = now
@@ -163,6 +192,10 @@ class Probe:
             self._refused_since = None
         self.close()
         self._next = now + _PAUSE
+
+    def hurry(self):
+        """Ask again at once."""
+        self._next = 0.0
 
     def close(self):
         """Let go of the connection."""

@@ -16,6 +16,7 @@ from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import handover
 from saltext_repmgr.utils import observe as observing
 from saltext_repmgr.utils import pause as pausing
+from saltext_repmgr.utils import router_observe
 from saltext_repmgr.utils import wanted as wanting
 from saltext_repmgr.utils.boundary import translated
 from saltext_repmgr.utils.errors import PillarError
@@ -176,8 +177,8 @@ def report(refresh=True):
 
     Returns a dictionary with ``problems`` (list of str), and where there are none
     ``cluster`` (str), ``version`` (int, PostgreSQL), ``resolution`` (node name to address,
-    or an empty string where its host does not resolve here) and ``observation``. Nothing
-    is raised, so that one broken node does not hide what the others say.
+    or an empty string where its host does not resolve here) and ``observation``. A host with
+    a PgBouncer says ``router``, and where it is no node nothing but that. Nothing is raised, so that one broken node does not hide what the others say.
 
     CLI Example:
 
@@ -186,10 +187,15 @@ def report(refresh=True):
         salt '*' repmgr_node.report
     """
     try:
-        spec, node, layout = _subject(refresh)
+        spec, name = wanting.read(_pillar(refresh)), __opts__["id"]
+        told = {"problems": [], "cluster": spec.cluster}
+        if name in spec.routers:
+            told["router"] = facts.to_dict(router_observe.observe_router(spec, name))
+            if name not in spec.nodes:
+                return told
+        node, layout = wanting.node_of(spec, name), wanting.layout_of(spec)
         return {
-            "problems": [],
-            "cluster": spec.cluster,
+            **told,
             "version": layout.version,
             "resolution": observing.resolve(spec.members),
             "observation": facts.to_dict(observing.observe(spec, node, layout)),

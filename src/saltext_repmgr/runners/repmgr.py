@@ -65,7 +65,7 @@ def status(cluster=None):
 
     Returns a dictionary, with ``--out=json`` as it is: ``format`` (int, 1), ``cluster`` (str),
     ``verdict`` (``healthy``, ``degraded`` or ``broken``), ``primary`` (str or None), ``nodes``,
-    ``electors``, ``problems``, ``retcode`` (int, the exit code: 0, 1 or 2, as the verdict) and
+    ``electors``, ``problems``, ``routers``, ``retcode`` (int, the exit code: 0, 1 or 2, as the verdict) and
     ``outputter`` (how it is shown). A wrong pillar is a problem too, nothing is raised.
 
     CLI Example:
@@ -77,8 +77,8 @@ def status(cluster=None):
     """
     try:
         spec = _spec(cluster)
-        names = [n.name for n in spec.members]
-        found = telling.examine(spec, master.ask(_cmd, names, timeout=master.STATUS_TIMEOUT))
+        replies = master.ask(_cmd, spec.minions, timeout=master.STATUS_TIMEOUT)
+        found = telling.examine(spec, replies)
     except PillarError as err:
         found = telling.unknown(cluster, err.problems)
     told = {**telling.to_data(found), "outputter": "repmgr_status"}
@@ -260,7 +260,7 @@ def _spec_of_minion(minion):
 
 
 def _reports(spec):
-    return master.ask(_cmd, [n.name for n in spec.members])
+    return master.ask(_cmd, spec.minions)
 
 
 def _orchestrate(spec, lines):

@@ -489,7 +489,8 @@ def guard_installed(name):
     changes = {path: {"old": None, "new": "written"} for path in missing}
     if not missing or __opts__["test"]:
         return _result(name, "would be written" if missing else "all is in place", changes)
-    act.install_guard(layout, {path: files[path] for path in missing})
+    missing_files = {path: files[path] for path in missing}
+    act.install(layout.guard_state, layout.os_user, missing_files)
     return _result(name, f"{len(missing)} files written", changes)
 
 

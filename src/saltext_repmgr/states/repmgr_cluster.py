@@ -41,7 +41,9 @@ def verified(name, cluster=None, timeout=30):
     lines = [a.line for a in found]
     whole = all(a.note for a in found)
     if whole:
-        lines.insert(0, f"{spec.cluster}: all {len(spec.members)} nodes are as they should be")
+        routers = f" and {len(spec.routers)} PgBouncer(s)" if spec.routers else ""
+        whose = f"all {len(spec.members)} nodes{routers}"
+        lines.insert(0, f"{spec.cluster}: {whose} are as they should be")
     comment = "\n".join(lines)
     if test:
         return {"name": name, "result": True, "changes": {}, "comment": f"as it is now: {comment}"}

@@ -277,11 +277,11 @@ def stop(layout, timeout=STOP_TIMEOUT):
         raise CommandFailed(f"the server on {layout.data_directory} does not stop")
 
 
-def install_guard(layout, files):
-    """Write files, ``{path: (text, mode)}``, each at once, and make the guard's directory."""
-    state = Path(layout.guard_state)
+def install(directory, user, files):
+    """Write files, ``{path: (text, mode)}``, each at once, and make a directory of a user."""
+    state = Path(directory)
     state.mkdir(exist_ok=True)
-    account = pwd.getpwnam(layout.os_user)
+    account = pwd.getpwnam(user)
     os.chown(state, account.pw_uid, account.pw_gid)
     for name, (text, mode) in files.items():
         path = Path(name)

@@ -27,7 +27,7 @@ _euid_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def _effective_user(name):
+def effective_user(name):
     """Become ``name`` while a socket is connected.
 
     The server asks the kernel who connected (SO_PEERCRED), and the kernel answers with
@@ -98,7 +98,7 @@ def connect(
     }
     if password is not None:
         parameters["password"] = password
-    guard = _effective_user(os_user) if os_user else contextlib.nullcontext()
+    guard = effective_user(os_user) if os_user else contextlib.nullcontext()
     try:
         with guard:
             connection = psycopg2.connect(**parameters)

@@ -185,6 +185,31 @@ class Guard:
 
 
 @dataclass(frozen=True)
+class Through:
+    """A database as a client of PgBouncer finds it."""
+
+    in_recovery: bool | None = None  # None: no answer
+    ready: bool | None = None  # its clients can prove who they are
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Router:
+    """The PgBouncer of a host and the daemon that has it follow the primary."""
+
+    name: str
+    installed: bool
+    unit: str = "unknown"  # systemd's ActiveState of PgBouncer
+    daemon: Guard = Guard()  # the router's; its state is "holds" while it has clients wait
+    hosts: tuple[str, ...] = ()  # where PgBouncer leads those who write
+    points_to: str | None = None  # the node that is
+    paused: bool = False
+    held: bool = False  # the daemon has clients wait, for some seconds
+    error: str = ""  # why PgBouncer's console does not answer
+    databases: Mapping[str, Through] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Member:
     """Another member, as this node reaches it."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.choice import choose_primary
 from saltext_repmgr.utils.facts import Reach
@@ -293,6 +294,16 @@ def _majority(seen: View, elect: Electors) -> Iterator[Problem]:
         yield _degraded("", what, step)
 
 
+def _routers(seen: View) -> Iterator[Problem]:
+    """PgBouncers that do not lead to the primary, or that clients cannot use."""
+    for name, why in seen.lost.items():
+        yield _degraded(name, why, "look at the host; its PgBouncer may be right all the same")
+    for name, router in seen.routers.items():
+        for ailment in routing.ailments(seen.spec, router, seen.primary):
+            severity = Severity.NOTE if ailment.note else Severity.DEGRADED
+            yield Problem(severity, (name,), ailment.what, ailment.step)
+
+
 # A new kind of finding is one more function here; what is worst comes first all the same.
 _FINDERS = (
     _primary,
@@ -304,6 +315,7 @@ _FINDERS = (
     _replay,
     _slots,
     _paths,
+    _routers,
 )
 
 

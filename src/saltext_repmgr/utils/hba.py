@@ -4,9 +4,12 @@ import ipaddress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from saltext_repmgr.utils import checks
 from saltext_repmgr.utils import errors
 from saltext_repmgr.utils.spec import DATABASE_NAME
 from saltext_repmgr.utils.spec import ROLE_NAME
+from saltext_repmgr.utils.spec import ROUTER_DATABASE
+from saltext_repmgr.utils.spec import ROUTER_ROLE
 
 _BLANKS = " \t\r\f\v"
 _NEEDS_QUOTES = set('#,"') | set(_BLANKS)
@@ -269,7 +272,20 @@ def cluster_rules(spec):
             own.append(
                 Rule("host", (Token(database),), (Token(ROLE_NAME),), str(subnet), "scram-sha-256")
             )
-    return (*own, *spec.postgres.hba)
+    return (*own, *_router_rules(spec), *spec.postgres.hba)
+
+
+def _router_rules(spec):
+    """What PgBouncer needs: its clients' databases, and one to look at the server from."""
+    rules = []
+    for address in dict.fromkeys(spec.routers.values()):
+        # A host that is only known by its name has to have one in reverse, too.
+        where = network(address) if checks.ip_address(address) else address
+        databases = tuple(Token(name) for name in spec.pgbouncer.databases)
+        looks = (Token(ROUTER_DATABASE),), (Token(ROUTER_ROLE),)
+        for names, users in ((databases, (Token("all"),)), looks):
+            rules.append(Rule("host", names, users, where, "scram-sha-256"))
+    return rules
 
 
 def block(rules):

@@ -4,6 +4,7 @@ import fcntl
 import os
 import time
 
+from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import survey
 
 # The events of one failover come within seconds of each other, and the nodes that follow
@@ -83,7 +84,7 @@ def curable(spec, replies):
 
     A node that does not answer is no reason to begin: its turn comes when its minion is back.
     """
-    missing = survey.read_reports(spec, replies)[3]
+    missing = {**survey.read_reports(spec, replies)[3], **routing.read(spec, replies)[1]}
     silent = {f"{name}: {why}" for name, why in missing.items()}
     lines = [ailment.line for ailment in survey.ailments(spec, replies)]
     return [line for line in lines if line not in silent]

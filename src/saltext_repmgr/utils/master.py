@@ -55,11 +55,11 @@ def minion_pillar(opts, minion_id):
 
 
 def ask_all(cmd, spec):
-    """Ask all members, and the nodes that are to leave and have not left, for a report.
+    """Ask all members, the hosts with a PgBouncer, and the nodes that are still to leave.
 
     A node that is gone for good is asked nothing, as it would be waited for.
     """
-    replies = ask(cmd, [n.name for n in spec.members])
+    replies = ask(cmd, spec.minions)
     leavers = survey.leavers(spec, replies)
     return {**replies, **(ask(cmd, leavers) if leavers else {})}
 
@@ -96,11 +96,10 @@ def settled(cmd, spec, test=False, timeout=30):
 
     Returns the :class:`~saltext_repmgr.utils.survey.Ailment` that are left.
     """
-    names = [n.name for n in spec.members]
     deadline = time.monotonic() + (0 if test else timeout)
     pause = 0.3
     while True:
-        found = survey.ailments(spec, ask(cmd, names), test)
+        found = survey.ailments(spec, ask(cmd, spec.minions), test)
         if not any(a.settles for a in found) or time.monotonic() >= deadline:
             return found
         time.sleep(pause)

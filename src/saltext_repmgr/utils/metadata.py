@@ -84,13 +84,13 @@ def create(connect, password):
     whatever it logs.
     """
     with connect("postgres") as connection:
-        verifier = _verifier(connection, password)
+        stored_as = verifier(connection, password, ROLE_NAME)
         if not db.rows(connection, _ROLE, {"role": ROLE_NAME}):
             db.run(connection, f"CREATE ROLE {ROLE_NAME}")
         stored = db.row(connection, _ROLE, {"role": ROLE_NAME})["rolpassword"]
         db.run(connection, f"ALTER ROLE {ROLE_NAME} LOGIN REPLICATION")
         if not scram.matches(stored, password):
-            db.run(connection, f"ALTER ROLE {ROLE_NAME} PASSWORD %(v)s", {"v": verifier})
+            db.run(connection, f"ALTER ROLE {ROLE_NAME} PASSWORD %(v)s", {"v": stored_as})
         db.run(connection, f"GRANT pg_monitor TO {ROLE_NAME}")
         # Its metadata must be writable while no synchronous standby is there.
         db.run(connection, f"ALTER ROLE {ROLE_NAME} SET synchronous_commit = local")
@@ -116,7 +116,8 @@ def _has_pg_checkpoint(connection):
     return bool(db.rows(connection, "SELECT 1 FROM pg_roles WHERE rolname = 'pg_checkpoint'"))
 
 
-def _verifier(connection, password):
+def verifier(connection, password, role):
+    """Return what a server stores of a role's password, made here."""
     from psycopg2.extensions import encrypt_password  # pylint: disable=import-outside-toplevel
 
-    return encrypt_password(password, ROLE_NAME, scope=connection, algorithm="scram-sha-256")
+    return encrypt_password(password, role, scope=connection, algorithm="scram-sha-256")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from saltext_repmgr.utils import checks
 from saltext_repmgr.utils import pillar_nodes
+from saltext_repmgr.utils import pillar_pgbouncer
 from saltext_repmgr.utils import pillar_postgres
 from saltext_repmgr.utils import pillar_secrets
 from saltext_repmgr.utils import repmgr_settings
@@ -46,6 +47,9 @@ _SYNONYMS = {
     "repmgr": "settings",
     "conf": "settings",
     "keep_history": "history_days",
+    "bouncer": "pgbouncer",
+    "router": "pgbouncer",
+    "routers": "pgbouncer",
 }
 MAX_HISTORY_DAYS = 36500
 
@@ -97,6 +101,13 @@ def read(pillar):
         manage_hosts=manage_hosts,
         history_days=_history_days(problems, pillar.get("history_days", 30)),
         ssh=pillar_secrets.ssh(problems, f"{ROOT}.ssh", pillar.get("ssh", MISSING)),
+        pgbouncer=pillar_pgbouncer.read(
+            problems,
+            f"{ROOT}.pgbouncer",
+            pillar.get("pgbouncer", MISSING),
+            nodes,
+            postgres.port,
+        ),
     )
     pillar_postgres.check_capacity(
         problems,
@@ -104,8 +115,6 @@ def read(pillar):
         postgres.settings,
         sum(not node.absent for node in nodes.values()),
     )
-    if "pgbouncer" in pillar:
-        problems.add(f"{ROOT}.pgbouncer", "is not available in this version; remove it")
     problems.raise_any()
     return spec
 

@@ -36,6 +36,11 @@ def conninfo(spec, node, layout, **overrides):
         "passfile": layout.passfile,
         **overrides,
     }
+    return connection_string(values)
+
+
+def connection_string(values):
+    """Return a libpq connection string of ``{keyword: value}``; None leaves a keyword out."""
     return " ".join(
         f"{name}={quoting.conninfo_value(str(value))}"
         for name, value in values.items()

@@ -8,6 +8,9 @@ from enum import Enum
 
 ROLE_NAME = "repmgr"
 DATABASE_NAME = "repmgr"
+# PgBouncer's own role, and the database from which it looks at the servers.
+ROUTER_ROLE = "pgbouncer"
+ROUTER_DATABASE = "postgres"
 
 
 class Role(str, Enum):
@@ -55,6 +58,18 @@ class PostgresSpec:
 
 
 @dataclass(frozen=True)
+class PgBouncerSpec:
+    """``repmgr:pgbouncer``; ``hosts`` is empty where every data node has one."""
+
+    password: str = field(repr=False)
+    databases: tuple[str, ...] = ()
+    hosts: Mapping[str, str | None] = field(default_factory=dict)
+    port: int = 6432
+    read_only: bool = True
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ClusterSpec:
     """A whole ``repmgr`` pillar, validated."""
 
@@ -72,6 +87,21 @@ class ClusterSpec:
     manage_hosts: bool = False
     history_days: int = 30
     ssh: Mapping[str, str] | None = field(default=None, repr=False)
+    pgbouncer: PgBouncerSpec | None = None
+
+    @property
+    def routers(self):
+        """``{minion id: name or address}`` of the hosts where PgBouncer runs."""
+        if self.pgbouncer is None:
+            return {}
+        hosts = self.pgbouncer.hosts or {n.name: None for n in self.data_nodes}
+        nodes = {n.name: n.address or n.host for n in self.members}
+        return {name: address or nodes[name] for name, address in hosts.items()}
+
+    @property
+    def minions(self):
+        """Minion ids of all members, and of the hosts where PgBouncer runs."""
+        return tuple(dict.fromkeys([*(n.name for n in self.members), *self.routers]))
 
     @property
     def members(self):

@@ -6,10 +6,12 @@ from enum import Enum
 
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import findings
+from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import topology
 from saltext_repmgr.utils.findings import Electors
 from saltext_repmgr.utils.findings import Problem
 from saltext_repmgr.utils.findings import Severity
+from saltext_repmgr.utils.routing import RouterStatus
 from saltext_repmgr.utils.spec import ClusterSpec
 from saltext_repmgr.utils.topology import NodeStatus
 
@@ -48,6 +50,7 @@ class ClusterStatus:
     nodes: tuple[NodeStatus, ...] = ()
     electors: Electors = Electors()
     problems: tuple[Problem, ...] = ()
+    routers: tuple[RouterStatus, ...] = ()
 
 
 def examine(spec: ClusterSpec, replies: Mapping[str, object]) -> ClusterStatus:
@@ -63,7 +66,8 @@ def examine(spec: ClusterSpec, replies: Mapping[str, object]) -> ClusterStatus:
     problems = findings.find(seen, electors)
     severity = problems[0].severity if problems else Severity.NOTE
     verdict = Verdict.HEALTHY if severity is Severity.NOTE else Verdict(severity.value)
-    return ClusterStatus(spec.cluster, verdict, seen.primary, nodes, electors, problems)
+    routers = routing.status(spec, seen.routers)
+    return ClusterStatus(spec.cluster, verdict, seen.primary, nodes, electors, problems, routers)
 
 
 def unknown(cluster, mistakes) -> ClusterStatus:

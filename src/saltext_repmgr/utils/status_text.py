@@ -17,6 +17,8 @@ def render(status: ClusterStatus):
     parts = [_wrap(_summary(status), "", "  ")]
     if status.nodes:
         parts.append(_table(status.nodes))
+    if status.routers:
+        parts.append(_routers(status.routers))
     for severity in reversed(Severity):
         found = [p for p in status.problems if p.severity is severity]
         if found:
@@ -45,6 +47,17 @@ def _table(nodes):
         padded = [cell.ljust(w) for cell, w in zip(cells, widths)]
         lines.append("  ".join([name.ljust(width), *padded]).rstrip())
     return "\n".join(lines)
+
+
+def _routers(routers):
+    rows = [("router", "points to", "clients"), *map(_router, routers)]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows)
+
+
+def _router(router):
+    words = {True: "write", False: "do not write", None: "-"}[router.writable]
+    return router.name, router.points_to or "-", "wait" if router.paused else words
 
 
 def _branches(nodes):

@@ -6,12 +6,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from dataclasses import replace
 
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import leaving
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import slots
 from saltext_repmgr.utils import upstreams
+from saltext_repmgr.utils.ailment import Ailment
 from saltext_repmgr.utils.choice import choose_primary
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.spec import ClusterSpec
@@ -39,6 +42,8 @@ class Survey:
         Names of the nodes that are marked absent, still members, and answer.
     tidying
         Names of the nodes on which something of a node that left, or moved, is to be removed.
+    routers
+        Names of the hosts with a PgBouncer that answer.
     """
 
     cluster: str
@@ -53,6 +58,7 @@ class Survey:
     nodes: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
     tidying: tuple[str, ...] = ()
+    routers: tuple[str, ...] = ()
     order: str = ""
 
 
@@ -120,9 +126,8 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
     members, and of the :func:`leavers`."""
     observations, reports, problems, missing = read_reports(spec, replies)
     problems += disagreements(spec, reports)
-    servers = _servers(observations)
-    problem, going, silent = _on_leave(spec, replies, servers)
-    problems += problem
+    objections, going, silent = _on_leave(spec, replies, _servers(observations))
+    problems += objections
     if not observations and not problems:
         problems = [f"{name}: {why}" for name, why in missing.items()]
     if problems:
@@ -130,33 +135,50 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
     chosen = choose_primary(spec, observations)
     if chosen.problem:
         return Survey(spec.cluster, problems=(chosen.problem,), missing=missing)
-    missing = {**missing, **silent}
+    routers, lost = routing.read(spec, replies)
+    missing = {**missing, **silent, **lost}
+    found = _work(spec, observations, chosen, going, bool(going or silent))
+    return replace(
+        found,
+        missing=missing,
+        reason="; without ".join([chosen.reason, *(f"{n}: {why}" for n, why in missing.items())]),
+        routers=tuple(routers),
+    )
+
+
+def _work(spec, observations, chosen, going, departing):
+    """What is to be done, and in which order."""
     here = set(observations)
-    waves = [[n for n in wave if n in here] for wave in order(spec, chosen.primary)]
-    waves = [wave for wave in waves if wave]
+    waves = tuple(filter(None, _present(order(spec, chosen.primary), here)))
     witnesses = [n.name for n in spec.members if n.is_witness and n.name in here]
     asleep = _asleep(spec, observations, chosen)
-    steps = [" and ".join(wave) for wave in waves]
-    steps[:0] = [f"start of {' and '.join(asleep)}"] if asleep else []
-    steps += [f"{' and '.join(going)} to leave"] if going else []
     return Survey(
         cluster=spec.cluster,
-        missing=missing,
         primary=chosen.primary,
-        reason="; without ".join([chosen.reason, *(f"{n}: {why}" for n, why in missing.items())]),
         run={
             "primary": chosen.primary,
             "new": chosen.new,
             "system_identifier": chosen.system_identifier,
         },
-        waves=tuple(map(tuple, waves)),
+        waves=waves,
         witnesses=tuple(witnesses),
         asleep=asleep,
         nodes=tuple(n.name for n in spec.members if n.name in here),
         leaving=tuple(going),
-        tidying=_to_tidy(spec, servers, chosen.primary, bool(going or silent), here),
-        order=", then ".join([*steps, *witnesses]),
+        tidying=_to_tidy(spec, _servers(observations), chosen.primary, departing, here),
+        order=", then ".join([*_steps(asleep, waves, going), *witnesses]),
     )
+
+
+def _present(waves, here):
+    return (tuple(name for name in wave if name in here) for wave in waves)
+
+
+def _steps(asleep, waves, going):
+    """The order of work in words."""
+    steps = [f"start of {' and '.join(asleep)}"] if asleep else []
+    steps += [" and ".join(wave) for wave in waves]
+    return steps + ([f"{' and '.join(going)} to leave"] if going else [])
 
 
 def _asleep(spec, observations, chosen):
@@ -220,36 +242,6 @@ def order(spec: ClusterSpec, primary):
     return waves
 
 
-@dataclass(frozen=True)
-class Ailment:
-    """Something that is not as it should be.
-
-    node
-        Whose it is; empty where it is the whole cluster's.
-    step
-        What to do about it, where ``what`` does not say so.
-    planned
-        A run of the states does it.
-    settles
-        It may well go away by itself within seconds, so it is worth another look.
-    note
-        Somebody should know, but nothing is wrong with the cluster.
-    """
-
-    node: str
-    what: str
-    step: str = ""
-    planned: bool = False
-    settles: bool = False
-    note: bool = False
-
-    @property
-    def line(self):
-        """All of it in one readable line."""
-        line = f"{self.node}: {self.what}" if self.node else self.what
-        return f"{line} ({self.step})" if self.step else line
-
-
 def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
     """Return the :class:`Ailment` of every node that is not as it should be.
 
@@ -258,7 +250,8 @@ def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
     """
     observations, _, problems, missing = read_reports(spec, replies)
     found = [Ailment("", problem) for problem in problems]
-    found += [Ailment(name, why) for name, why in missing.items()]
+    routers, lost = routing.read(spec, replies)
+    found += [Ailment(name, why) for name, why in {**missing, **lost}.items()]
     chosen = choose_primary(spec, observations)
     if chosen.problem and not missing:
         return found + [Ailment("", chosen.problem)]
@@ -269,6 +262,8 @@ def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
             found += node_ailments(spec, node, observations[node.name], run, primary)
     if primary is not None:
         found += _leftovers(spec, _servers(observations), chosen.primary)
+        for router in routers.values():
+            found += routing.ailments(spec, router, chosen.primary)
     return found
 
 

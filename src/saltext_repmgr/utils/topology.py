@@ -8,11 +8,13 @@ from enum import Enum
 
 from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.facts import Reach
+from saltext_repmgr.utils.facts import Router
 from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Server
 from saltext_repmgr.utils.facts import Slot
@@ -102,6 +104,8 @@ class View:
     records
         The metadata that count, by node name: those of the primary, or of the server on the
         latest timeline.
+    routers
+        The PgBouncers by host; ``lost`` has hosts of their own that said nothing, and why.
     """
 
     spec: ClusterSpec
@@ -111,6 +115,8 @@ class View:
     servers: Mapping[str, Server]
     live: tuple[str, ...]
     records: Mapping[str, NodeRecord] = field(default_factory=dict)
+    routers: Mapping[str, Router] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def primary(self):
@@ -154,6 +160,7 @@ def view(spec: ClusterSpec, replies: Mapping[str, object]) -> View:
     said, reports, mistakes, missing = survey.read_reports(spec, replies)
     servers = plan.reached(said)
     live = plan.primaries(spec, servers)
+    routers, lost = routing.read(spec, replies)
     return View(
         spec=spec,
         said=said,
@@ -162,6 +169,8 @@ def view(spec: ClusterSpec, replies: Mapping[str, object]) -> View:
         servers=servers,
         live=tuple(live),
         records={r.node_name: r for r in _metadata(servers, live)},
+        routers=routers,
+        lost=lost,
     )
 
 

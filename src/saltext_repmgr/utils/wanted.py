@@ -121,6 +121,25 @@ def subject(values, minion_id):
     return spec, node_of(spec, minion_id), layout_of(spec)
 
 
+def router_of(values, minion_id):
+    """Return the :class:`~saltext_repmgr.utils.spec.ClusterSpec` of a host with a PgBouncer.
+
+    Raises ``PillarError`` where the minion is none.
+    """
+    spec = read(values)
+    if minion_id not in spec.routers:
+        listed = ", ".join(spec.routers) or "none"
+        raise PillarError(
+            [
+                (
+                    f"{PILLAR_KEY}.pgbouncer.hosts",
+                    f"this minion, {minion_id}, is not in it (there are: {listed})",
+                )
+            ]
+        )
+    return spec
+
+
 def run_of(values, test):
     """Return the :class:`~saltext_repmgr.utils.plan.Run` that an orchestration handed over.
 
@@ -280,6 +299,7 @@ def describe(spec, node, layout):
         "pg_ctl_text": guard_files.pg_ctl(spec, node, layout),
         "purge_units": {} if node.is_witness else purge_units(spec, layout),
         "purge_timer": f"{PURGE_UNIT}.timer",
+        "routed": spec.pgbouncer is not None,
         "former_hosts": former_host_entries(spec),
         "former_ssh_hosts": [n.host for n in spec.absent_nodes] if spec.ssh else [],
         "ssh": ssh_files(spec),

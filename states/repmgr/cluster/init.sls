@@ -87,6 +87,17 @@ daemons:
     - queue: True
     - timeout: 30
 
+{%- if check.routers %}
+
+routers:
+  salt.state:
+    - tgt: {{ check.routers | tojson }}
+    - tgt_type: list
+    - sls: repmgr.pgbouncer
+    - queue: True
+    - timeout: 30
+{%- endif %}
+
 verify:
   repmgr_cluster.verified:
     - cluster: {{ check.cluster | tojson }}

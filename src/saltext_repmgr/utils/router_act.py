@@ -1,0 +1,113 @@
+"""The few things that change a host's PgBouncer, and what has to be known before."""
+
+import os
+import pwd
+import subprocess
+import tempfile
+from pathlib import Path
+
+from saltext_repmgr.utils import router_files
+from saltext_repmgr.utils import router_observe
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import NotInstalledError
+from saltext_repmgr.utils.errors import Refused
+from saltext_repmgr.utils.spec import Layout
+
+# A PgBouncer that refuses its configuration does so at once.
+_TRIAL_SECONDS = 0.5
+_WORDS = {"true": "1", "yes": "1", "on": "1", "false": "0", "no": "0", "off": "0"}
+
+
+def has_databases():
+    """Return whether there is a file for PgBouncer to include."""
+    return Path(router_files.DATABASES).exists()
+
+
+def have_databases():
+    """Make the file that PgBouncer includes, unless there is one: what the router wrote counts."""
+    path = Path(router_files.DATABASES)
+    if path.exists():
+        return
+    path.write_text("[databases]\n", encoding="ascii")
+    account = pwd.getpwnam(Layout.os_user)
+    os.chown(path, account.pw_uid, account.pw_gid)
+
+
+def try_out(text):
+    """Have a PgBouncer read a configuration, for a moment, without any port.
+
+    Raises :class:`~saltext_repmgr.utils.errors.Refused` with what it said where it does not take
+    it.
+    """
+    account = pwd.getpwnam(Layout.os_user)
+    with tempfile.TemporaryDirectory(prefix="pgbouncer-") as directory:
+        os.chown(directory, account.pw_uid, account.pw_gid)
+        path = Path(directory, "pgbouncer.ini")
+        # The last word about a setting counts.
+        path.write_text(
+            f"{text}listen_addr =\nunix_socket_dir = {directory}\n"
+            f"logfile =\npidfile = {directory}/pid\n",
+            encoding="utf-8",
+        )
+        path.chmod(0o644)
+        try:
+            done = subprocess.run(
+                ["runuser", "-u", Layout.os_user, "--", router_observe.PROGRAM, str(path)],
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=_TRIAL_SECONDS,
+                stdin=subprocess.DEVNULL,
+            )
+        except FileNotFoundError as err:
+            raise NotInstalledError(f"{router_observe.PROGRAM} is not installed") from err
+        except subprocess.TimeoutExpired:
+            return
+    said = [line.partition(" ERROR ")[2] or line.partition(" FATAL ")[2] for line in _lines(done)]
+    raise Refused(
+        f"PgBouncer does not take this configuration: {'; '.join(filter(None, said))}. Correct"
+        " repmgr.pgbouncer.settings; what is there stays in force"
+    )
+
+
+def _lines(done):
+    return (done.stderr or done.stdout).splitlines()
+
+
+def needs_restart(spec):
+    """Return whether the running PgBouncer has a setting that it cannot change while it runs."""
+    import psycopg2
+
+    asked = router_observe.console(spec)
+    try:
+        rows = asked.ask("SHOW CONFIG")
+    except (psycopg2.Error, NotInstalledError):
+        # It may listen elsewhere until now.
+        return True
+    finally:
+        asked.close()
+    wanted = router_files.settings(spec)
+    return any(
+        _plain(wanted.get(row["key"], row.get("default") or row["value"])) != _plain(row["value"])
+        for row in rows
+        if row["changeable"] == "no"
+    )
+
+
+def _plain(value):
+    text = str(value or "").strip().lower()
+    return _WORDS.get(text, text)
+
+
+def console_error(spec):
+    """Return why PgBouncer's console does not answer; an empty string when it does."""
+    import psycopg2
+
+    asked = router_observe.console(spec)
+    try:
+        asked.ask("SHOW VERSION")
+    except (psycopg2.Error, NotInstalledError, CommandFailed) as err:
+        return " ".join(str(err).split())
+    finally:
+        asked.close()
+    return ""

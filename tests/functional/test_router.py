@@ -1,0 +1,288 @@
+"""The router, PgBouncer and PostgreSQL as they are, on this machine: who is led where, and when.
+
+The tests of this file are one story and run in its order.
+"""
+
+import contextlib
+import signal
+import threading
+import time
+
+import psycopg2
+import pytest
+
+from saltext_repmgr.guard import locks
+from saltext_repmgr.router import rules
+from saltext_repmgr.utils import router_access
+from saltext_repmgr.utils import router_act
+from saltext_repmgr.utils.errors import Refused
+from tests.functional.support.pgbouncer import CLIENT
+from tests.functional.support.pgbouncer import PASSWORD
+from tests.functional.support.pgbouncer import Stage
+from tests.functional.support.pgbouncer import until
+
+WRITE = "INSERT INTO t VALUES (1) RETURNING host(inet_server_addr())"
+WHERE = "SELECT host(inet_server_addr())"
+LOCK = f"SELECT pg_advisory_lock({locks.CLASS}, {locks.PLANNED})"
+
+
+@pytest.fixture(scope="module")
+def stage(servers, version):  # pylint: disable=unused-argument
+    made = Stage(version)
+    try:
+        first, second = made.servers
+        first.begin()
+        first.sql(f"CREATE ROLE {CLIENT[0]} LOGIN PASSWORD $${CLIENT[1]}$$")
+        first.sql("CREATE ROLE admin LOGIN SUPERUSER PASSWORD 'a superuser'")
+        first.sql("CREATE ROLE repmgr LOGIN REPLICATION PASSWORD 'replicates'")
+        first.sql(f"CREATE DATABASE app OWNER {CLIENT[0]}")
+        first.sql(f"CREATE TABLE t (a int); ALTER TABLE t OWNER TO {CLIENT[0]}", "app")
+        second.begin(first)
+        yield made
+    finally:
+        made.down()
+
+
+class TestAccess:
+    def test_what_is_missing_is_made(self, stage):
+        connect = stage.servers[0].connect
+        assert router_access.absent(connect, ("app", "other")) == ["other"]
+        missing = ["role", "password", "function in app"]
+        assert router_access.missing(connect, PASSWORD, ["app"]) == missing
+        router_access.create(connect, PASSWORD, ["app"])
+        assert router_access.missing(connect, PASSWORD, ["app"]) == []
+
+    @pytest.mark.parametrize(
+        ("damage", "missing"),
+        [
+            ("ALTER ROLE pgbouncer NOLOGIN", ["role"]),
+            ("ALTER ROLE pgbouncer SUPERUSER", ["role"]),
+            ("ALTER ROLE pgbouncer PASSWORD 'another one'", ["password"]),
+            ("DROP FUNCTION pgbouncer.get_auth", ["function in app"]),
+            ("DROP SCHEMA pgbouncer CASCADE", ["function in app"]),
+            ("GRANT EXECUTE ON FUNCTION pgbouncer.get_auth TO public", ["function in app"]),
+            (f"ALTER FUNCTION pgbouncer.get_auth OWNER TO {CLIENT[0]}", ["function in app"]),
+            ("ALTER FUNCTION pgbouncer.get_auth SECURITY INVOKER", ["function in app"]),
+            ("ALTER FUNCTION pgbouncer.get_auth RESET search_path", ["function in app"]),
+            ("REVOKE USAGE ON SCHEMA pgbouncer FROM pgbouncer", ["function in app"]),
+        ],
+    )
+    def test_what_somebody_changed_is_mended(self, stage, damage, missing):
+        server = stage.servers[0]
+        server.sql(damage, "app")
+        assert router_access.missing(server.connect, PASSWORD, ["app"]) == missing
+        router_access.create(server.connect, PASSWORD, ["app"])
+        assert router_access.missing(server.connect, PASSWORD, ["app"]) == []
+
+    def test_a_second_time_changes_nothing(self, stage):
+        server = stage.servers[0]
+        query = "SELECT oid, xmin FROM pg_proc WHERE proname = 'get_auth'"
+        before = server.sql(query, "app")
+        router_access.create(server.connect, PASSWORD, ["app"])
+        assert server.sql(query, "app") == before
+
+    def test_the_function_tells_of_clients_and_of_nobody_else(self, stage):
+        query = "SELECT usename FROM pg_roles r, pgbouncer.get_auth(r.rolname) ORDER BY 1"
+        assert stage.servers[0].sql(query, "app").split() == [CLIENT[0], "pgbouncer"]
+
+    def test_it_is_nobody_elses(self, stage):
+        query = f"SET ROLE {CLIENT[0]}; SELECT pgbouncer.get_auth('{CLIENT[0]}')"
+        with pytest.raises(AssertionError, match="permission denied"):
+            stage.servers[0].sql(query, "app")
+
+
+@pytest.fixture(scope="module")
+def routed(stage):
+    stage.start_pgbouncer()
+    stage.start_daemon()
+    until(lambda: len(stage.console("SHOW DATABASES")) == 3, "the databases")
+    return stage
+
+
+class TestUse:
+    def test_clients_write_on_the_primary(self, routed):
+        assert routed.ask(WRITE) == routed.servers[0].address
+
+    def test_clients_read_on_a_standby(self, routed):
+        until(lambda: routed.ask(WHERE, "app_ro") == routed.servers[1].address, "the standby")
+        assert routed.ask("SELECT pg_is_in_recovery()", "app_ro") is True
+
+    @pytest.mark.parametrize(
+        ("user", "password"),
+        [
+            (CLIENT[0], "a wrong one"),
+            ("admin", "a superuser"),
+            ("repmgr", "replicates"),
+            ("nobody", "at all"),
+        ],
+    )
+    def test_who_is_not_let_in(self, routed, user, password):
+        with pytest.raises(psycopg2.OperationalError, match="FATAL|failed"):
+            routed.ask(WHERE, user=user, password=password)
+
+    def test_its_own_role_can_look(self, routed):
+        query = "SELECT to_regprocedure('pgbouncer.get_auth(text)') IS NOT NULL"
+        assert routed.ask(query, user="pgbouncer", password=PASSWORD) is True
+
+    def test_the_daemon_tells_itself_apart(self, routed):
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'repmgr-router'"
+        assert routed.servers[0].sql(query) == "1"
+
+    def test_a_file_that_somebody_changed_is_put_right(self, routed):
+        routed.write("DATABASES", "[databases]\napp = host=127.0.0.9\n")
+        right = until(lambda: "127.0.0.9" not in routed.path("DATABASES").read_text(), "the file")
+        assert right and routed.ask(WRITE) == routed.servers[0].address
+
+    def test_a_pgbouncer_that_was_restarted(self, routed):
+        routed.end(routed.pgbouncer)
+        until(lambda: routed.state()["error"], "the daemon says that it is gone")
+        routed.start_pgbouncer()
+        until(lambda: not routed.state()["error"], "the daemon says that it is back")
+        assert routed.ask(WRITE) == routed.servers[0].address
+
+
+class TestTrial:
+    def test_what_pgbouncer_takes(self, stage):
+        router_act.try_out(stage.ini())
+
+    @pytest.mark.parametrize("line", ["pool_mode = sometimes", "no_such_setting = 1"])
+    def test_what_pgbouncer_does_not_take(self, stage, line):
+        with pytest.raises(Refused, match=line.partition(" ")[0]):
+            router_act.try_out(f"{stage.ini()}{line}\n")
+
+
+class Writer(threading.Thread):
+    """Writes again and again, as the role of a client; ``done`` are moments and addresses."""
+
+    def __init__(self, stage):
+        super().__init__(daemon=True)
+        self._stage = stage
+        self._on = True
+        self.done, self.errors = [], []
+
+    def run(self):
+        while self._on:
+            with contextlib.suppress(psycopg2.Error):
+                with contextlib.closing(self._stage.client()) as connection:
+                    self._use(connection.cursor())
+
+    def _use(self, cursor):
+        while self._on:
+            try:
+                cursor.execute(WRITE)
+            except psycopg2.Error as err:
+                self.errors.append(err)
+                raise
+            self.done.append((time.monotonic(), cursor.fetchone()[0]))
+            time.sleep(0.01)
+
+    def stop(self):
+        self._on = False
+        self.join(10)
+
+    def gap(self):
+        """The longest time between two writes, in seconds."""
+        moments = [at for at, _ in self.done]
+        return max(after - before for before, after in zip(moments, moments[1:]))
+
+
+@pytest.fixture
+def writer(routed):
+    made = Writer(routed)
+    made.start()
+    until(lambda: made.done, "the first write")
+    yield made
+    made.stop()
+
+
+class TestPlanned:
+    def test_clients_wait_while_the_flag_is_up(self, routed, writer):
+        server = routed.servers[0]
+        others = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'client'"
+        with server.connect("postgres") as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(LOCK)
+                began = time.monotonic()
+                until(lambda: routed.state()["paused"], "the pause")
+                # What the switchover waits for.
+                until(lambda: server.sql(others) == "0", "no connection of clients")
+                print(f"paused after {time.monotonic() - began:.2f} s")
+                count = len(writer.done)
+                time.sleep(1)
+                assert len(writer.done) == count
+                assert routed.ask(WHERE, "app_ro") == routed.servers[1].address
+        until(lambda: len(writer.done) > count, "writes go on")
+        assert writer.errors == []
+
+    def test_a_transaction_is_waited_for(self, routed):
+        server = routed.servers[0]
+        with contextlib.closing(routed.client()) as client, client.cursor() as cursor:
+            cursor.execute("BEGIN; INSERT INTO t VALUES (2)")
+            with server.connect("postgres") as connection, connection.cursor() as flag:
+                flag.execute(LOCK)
+                until(lambda: routed.state()["paused"], "the pause")
+                time.sleep(0.5)
+                cursor.execute("COMMIT")
+            until(lambda: not routed.state()["paused"], "the end of the pause")
+            cursor.execute("SELECT count(*) FROM t WHERE a = 2")
+            assert cursor.fetchone() == (1,)
+
+    def test_clients_do_not_wait_for_ever(self, routed, writer):
+        server = routed.servers[0]
+        with server.connect("postgres") as connection, connection.cursor() as cursor:
+            cursor.execute(LOCK)
+            until(lambda: routed.state()["paused"], "the pause")
+            until(lambda: not routed.state()["paused"], "its end", rules.HOLD_SECONDS + 2)
+            count = len(writer.done)
+            until(lambda: len(writer.done) > count, "writes go on")
+        assert writer.gap() > rules.HOLD_SECONDS - 1
+        assert writer.errors == []
+
+    def test_everybodys_lock_is_none(self, routed):
+        with contextlib.closing(routed.client()) as client, client.cursor() as cursor:
+            cursor.execute(f"BEGIN; {LOCK}")
+            time.sleep(1)
+            assert routed.state()["paused"] is False
+
+    def test_a_daemon_that_died_leaves_nobody_waiting(self, routed, writer):
+        server = routed.servers[0]
+        with server.connect("postgres") as connection, connection.cursor() as cursor:
+            cursor.execute(LOCK)
+            until(lambda: routed.state()["paused"], "the pause")
+            routed.daemon.kill()
+            routed.daemon.wait()
+        count = len(writer.done)
+        time.sleep(0.5)
+        assert len(writer.done) == count
+        routed.start_daemon()
+        until(lambda: len(writer.done) > count, "writes go on")
+
+
+class TestFailover:
+    def test_a_primary_that_stands_still(self, routed, writer):
+        """Clients in the middle of something are let go when there is another primary."""
+        first, second = routed.servers
+        first.signal(signal.SIGSTOP)
+        time.sleep(2)
+        promoted = time.monotonic()
+        second.sql("SELECT pg_promote()")
+        until(lambda: writer.done[-1][1] == second.address, "writes on the new primary")
+        after = next(at for at, where in writer.done if where == second.address)
+        print(f"writes {after - promoted:.2f} s after the promotion, gap {writer.gap():.2f} s")
+        assert routed.state()["points_to"] == "node2"
+        # There is no standby any more.
+        until(lambda: routed.ask(WHERE, "app_ro") == second.address, "reads on the primary")
+
+    def test_the_old_one_comes_back_as_a_second_primary(self, routed, writer):
+        first, second = routed.servers
+        first.signal(signal.SIGCONT)
+        time.sleep(2)
+        assert {where for _, where in writer.done} == {second.address}
+        assert routed.state()["points_to"] == "node2"
+
+    def test_the_old_one_is_all_there_is(self, routed):
+        """It is not gone back to, but after a long time."""
+        routed.servers[1].stop()
+        time.sleep(3)
+        assert routed.state()["points_to"] == "node2"
+        assert "127.0.0.2" not in routed.path("DATABASES").read_text()
