@@ -24,6 +24,11 @@ from tests.functional.support.pgbouncer import until
 WRITE = "INSERT INTO t VALUES (1) RETURNING host(inet_server_addr())"
 WHERE = "SELECT host(inet_server_addr())"
 LOCK = f"SELECT pg_advisory_lock({locks.CLASS}, {locks.PLANNED})"
+# What the switchover waits for.
+TOLD = (
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+    f" AND classid = {locks.CLASS} AND objid = {locks.PAUSED}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -204,14 +209,15 @@ class TestPlanned:
                 cursor.execute(LOCK)
                 began = time.monotonic()
                 until(lambda: routed.state()["paused"], "the pause")
-                # What the switchover waits for.
-                until(lambda: server.sql(others) == "0", "no connection of clients")
+                until(lambda: server.sql(TOLD) == "1", "the word that all wait")
+                assert server.sql(others) == "0"
                 print(f"paused after {time.monotonic() - began:.2f} s")
                 count = len(writer.done)
                 time.sleep(1)
                 assert len(writer.done) == count
                 assert routed.ask(WHERE, "app_ro") == routed.servers[1].address
         until(lambda: len(writer.done) > count, "writes go on")
+        until(lambda: server.sql(TOLD) == "0", "the end of that word")
         assert writer.errors == []
 
     def test_a_transaction_is_waited_for(self, routed):
@@ -222,7 +228,9 @@ class TestPlanned:
                 flag.execute(LOCK)
                 until(lambda: routed.state()["paused"], "the pause")
                 time.sleep(0.5)
+                assert server.sql(TOLD) == "0"
                 cursor.execute("COMMIT")
+                until(lambda: server.sql(TOLD) == "1", "the word that all wait")
             until(lambda: not routed.state()["paused"], "the end of the pause")
             cursor.execute("SELECT count(*) FROM t WHERE a = 2")
             assert cursor.fetchone() == (1,)

@@ -24,7 +24,6 @@ from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import rejoin
 from saltext_repmgr.utils import repmgr_conf
-from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
 from saltext_repmgr.utils.errors import CommandFailed
