@@ -256,7 +256,7 @@ class TestPlanned:
         server = routed.servers[0]
         with server.connect("postgres") as connection, connection.cursor() as cursor:
             cursor.execute(LOCK)
-            until(lambda: routed.state()["paused"], "the pause")
+            until(lambda: server.sql(TOLD) == "1", "the word that all wait")
             routed.daemon.kill()
             routed.daemon.wait()
         count = len(writer.done)
