@@ -136,9 +136,6 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
     waves = [wave for wave in waves if wave]
     witnesses = [n.name for n in spec.members if n.is_witness and n.name in here]
     asleep = _asleep(spec, observations, chosen)
-    steps = [" and ".join(wave) for wave in waves]
-    steps[:0] = [f"start of {' and '.join(asleep)}"] if asleep else []
-    steps += [f"{' and '.join(going)} to leave"] if going else []
     return Survey(
         cluster=spec.cluster,
         missing=missing,
@@ -155,8 +152,16 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
         nodes=tuple(n.name for n in spec.members if n.name in here),
         leaving=tuple(going),
         tidying=_to_tidy(spec, servers, chosen.primary, bool(going or silent), here),
-        order=", then ".join([*steps, *witnesses]),
+        order=_in_words(asleep, waves, going, witnesses),
     )
+
+
+def _in_words(asleep, waves, going, witnesses):
+    """Return the order of work for people."""
+    steps = [f"start of {' and '.join(asleep)}"] if asleep else []
+    steps += [" and ".join(wave) for wave in waves]
+    steps += [f"{' and '.join(going)} to leave"] if going else []
+    return ", then ".join([*steps, *witnesses])
 
 
 def _asleep(spec, observations, chosen):
