@@ -166,7 +166,7 @@ def _work(spec, observations, chosen, going, departing):
         nodes=tuple(n.name for n in spec.members if n.name in here),
         leaving=tuple(going),
         tidying=_to_tidy(spec, _servers(observations), chosen.primary, departing, here),
-        order=", then ".join([*_steps(asleep, waves, going), *witnesses]),
+        order=_in_words(asleep, waves, going, witnesses),
     )
 
 
@@ -174,11 +174,12 @@ def _present(waves, here):
     return (tuple(name for name in wave if name in here) for wave in waves)
 
 
-def _steps(asleep, waves, going):
-    """The order of work in words."""
+def _in_words(asleep, waves, going, witnesses):
+    """Return the order of work for people."""
     steps = [f"start of {' and '.join(asleep)}"] if asleep else []
     steps += [" and ".join(wave) for wave in waves]
-    return steps + ([f"{' and '.join(going)} to leave"] if going else [])
+    steps += [f"{' and '.join(going)} to leave"] if going else []
+    return ", then ".join([*steps, *witnesses])
 
 
 def _asleep(spec, observations, chosen):
