@@ -58,6 +58,7 @@ def database(cluster, built):
     """The database comes after the cluster, and PgBouncer gets to know of it in the next run."""
     cluster.sql("node1", f"CREATE ROLE {ROLE} LOGIN PASSWORD '{CLIENT}'")
     cluster.sql("node1", f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
+    cluster.sql("node1", "GRANT CREATE ON SCHEMA public TO PUBLIC", DATABASE)
     cluster.sql("node1", f"SET ROLE {ROLE}; CREATE TABLE made (by text)", DATABASE)
     run = cluster.orchestrate()
     assert run.ok, run

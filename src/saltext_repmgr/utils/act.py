@@ -3,12 +3,14 @@
 Whether a step may be taken is decided in :mod:`saltext_repmgr.utils.plan`, never here.
 """
 
+import contextlib
 import datetime
 import json
 import os
 import pwd
 import re
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -267,14 +269,41 @@ def _gave_up(layout):
     return fields.get("Job", "0") in ("", "0") and fields.get("ActiveState") != "activating"
 
 
-def stop(layout, timeout=STOP_TIMEOUT):
-    """Stop the server in good order and wait until it is gone, so many seconds at most."""
-    host.ask(["systemctl", "stop", layout.service], timeout)
-    if host.postmaster_pid(layout.data_directory) is not None:
+def stop(layout):
+    """Stop the server in good order and wait until it is gone."""
+    host.ask(["systemctl", "stop", layout.service], STOP_TIMEOUT)
+    if runs(layout):
         # It was not started through its unit.
         host.change(["pg_ctlcluster", str(layout.version), layout.cluster, "stop", "-m", "fast"])
-    if host.postmaster_pid(layout.data_directory) is not None:
+    if runs(layout):
         raise CommandFailed(f"the server on {layout.data_directory} does not stop")
+
+
+def begin_stop(layout):
+    """Have the server stop in good order, and do not wait for that."""
+    host.ask(["systemctl", "stop", "--no-block", layout.service])
+
+
+def stop_at_once(layout):
+    """End the server as a crash would, which loses nothing that was committed."""
+    argv = ["pg_ctlcluster", str(layout.version), layout.cluster, "stop", "-m", "immediate"]
+    if runs(layout):
+        # It may go at this moment.
+        host.attempt(argv)
+    if runs(layout):
+        raise CommandFailed(f"the server on {layout.data_directory} does not stop")
+
+
+def runs(layout):
+    """Return whether there is a server on the data directory."""
+    return host.postmaster_pid(layout.data_directory) is not None
+
+
+def end_processes(pids):
+    """Ask processes to end; those that are gone are gone."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def install(directory, user, files):

@@ -5,7 +5,6 @@ docs/design-switchover.md has the order of things and why it is safe.
 
 import contextlib
 import select
-import socket
 import time
 
 from saltext_repmgr.guard import locks
@@ -15,7 +14,9 @@ from saltext_repmgr.utils import db
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import pause
+from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import registration
+from saltext_repmgr.utils import slots
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.plan import Step
@@ -29,9 +30,16 @@ READY_SECONDS = 30
 ROUTER_SECONDS = 5
 # A server waits for its archive and its standbys before it is down.
 STOP_SECONDS = 60
+# From then on it does not wait for standbys that do not become the primary ...
+SENDER_SECONDS = 5
+# ... and nobody waits for one that should.
+HEIR_SECONDS = 15
+MARGIN_SECONDS = 5
 PROMOTE_SECONDS = 30
 RECORD_SECONDS = 30
 FOLLOW_SECONDS = 60
+# What is left then, the next orchestration does.
+MOVE_SECONDS = 5
 # The guards end the pause by then, whatever became of those that began it.
 LEASE_MINUTES = 2
 
@@ -40,8 +48,9 @@ ROUTER = "repmgr-router"
 # A start check elsewhere takes a node with such a session for one that is about to be promoted.
 _VOTE = "repmgr-guard-vote"
 
-_TAKE = "SELECT pg_advisory_lock(%(class)s, %(lock)s)"
+_TAKE = "SELECT pg_try_advisory_lock(%(class)s, %(lock)s) AS taken"
 _ARMED = "SELECT count(*) AS number FROM pg_stat_activity WHERE application_name = %(name)s"
+_SENDERS = "SELECT pid FROM pg_stat_replication WHERE application_name <> %(heir)s"
 _IS_PRIMARY = "SELECT NOT pg_is_in_recovery() AS yes"
 # repmgr asks its records who the primary is.
 _RECORDED = """
@@ -120,17 +129,6 @@ def _is_primary(spec, node):
     return False
 
 
-def _refuses(spec, node):
-    """Whether the node's host says that nothing listens on the server's port."""
-    try:
-        socket.create_connection((node.host, spec.postgres.port), timeout=1).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        pass
-    return False
-
-
 # -- the old primary --------------------------------------------------------------------------
 
 
@@ -150,8 +148,9 @@ def _change_places(look, heir, connection, salt):
     _checkpoint(connection)
     _take(connection, locks.PLANNED)
     _await_routers(connection)
+    senders = db.rows(connection, _SENDERS, {"heir": heir.name})
     began = time.monotonic()
-    _stop(look)
+    _stop(look, heir, [sender["pid"] for sender in senders])
     for _ in _looks(PROMOTE_SECONDS, 0.05):
         if _is_primary(look.spec, heir):
             break
@@ -163,7 +162,8 @@ def _change_places(look, heir, connection, salt):
 
 
 def _take(connection, lock):
-    db.row(connection, _TAKE, {"class": locks.CLASS, "lock": lock})
+    if not db.row(connection, _TAKE, {"class": locks.CLASS, "lock": lock})["taken"]:
+        raise CommandFailed("another switchover is under way here; wait until it is over")
 
 
 def _checkpoint(connection):
@@ -205,15 +205,34 @@ def _await_routers(connection):
     )
 
 
-def _stop(look):
-    """Stop the server, or leave it running."""
-    try:
-        act.stop(look.layout, STOP_SECONDS)
-    except RepmgrError as err:
-        act.start(look.spec, look.layout)
-        raise CommandFailed(
-            f"{look.node.name} did not stop within {STOP_SECONDS} s and stays the primary: {err}"
-        ) from err
+def _stop(look, heir, senders):
+    """Stop the server, or have it running as it was.
+
+    It is not down before every standby that is connected has its last record.
+
+    senders
+        The processes that serve other standbys than the heir. One of those that hangs must not
+        keep all clients waiting.
+    """
+    act.begin_stop(look.layout)
+    began = time.monotonic()
+    for _ in _looks(STOP_SECONDS, 0.05):
+        if not act.runs(look.layout):
+            return
+        waited = time.monotonic() - began
+        if waited > SENDER_SECONDS and senders:
+            act.end_processes(senders)
+            senders = ()
+        if waited > HEIR_SECONDS and not _is_primary(look.spec, heir):
+            break
+    act.stop_at_once(look.layout)
+    if _is_primary(look.spec, heir):
+        return
+    act.start(look.spec, look.layout)
+    raise CommandFailed(
+        f"{look.node.name} was not down within {HEIR_SECONDS} s and stays the primary;"
+        f" see its log, and whether {heir.name} still takes what it sends"
+    )
 
 
 def _step_back(look, heir, salt):
@@ -237,6 +256,21 @@ def _join(look, upstream, salt):
     _await_record(look.spec, look.spec.nodes[upstream])
     salt["repmgr.node_rejoin"](upstream=upstream, no_wait=True, version=look.layout.version)
     _settle(look, salt)
+    _drop_unused_slots(look)
+
+
+def _drop_unused_slots(look):
+    """Drop the slots here of those that stream from elsewhere by now."""
+    for _ in _looks(MOVE_SECONDS, 0.2):
+        servers = planning.visible(look.again().seen)
+        found = slots.strays(look.spec, servers, look.plan.primary)
+        found = [s for s in found if s.holder == look.node.name]
+        with look.connection() as connection:
+            for stray in found:
+                if stray.unused:
+                    membership.drop_slot(connection, stray.slot.slot_name)
+        if not found:
+            return
 
 
 def _await_record(spec, heir):
@@ -309,7 +343,7 @@ def _announced(spec, layout):
 
 def _await_last_byte(look, primary, own, timeline):
     """Wait until the old primary has ended its WAL in good order and this node has all of it."""
-    for _ in _looks(STOP_SECONDS, 0.02):
+    for _ in _looks(HEIR_SECONDS + MARGIN_SECONDS, 0.02):
         with own.cursor() as cursor:
             down = wal.shut_down_cleanly(cursor, look.layout.data_directory, timeline)
         # A server that was started again may not have written anything yet.
@@ -318,8 +352,8 @@ def _await_last_byte(look, primary, own, timeline):
         if down:
             return
     raise CommandFailed(
-        f"{primary.name} is not down in good order after {STOP_SECONDS} s, or its last bytes did not"
-        f" arrive; {look.node.name} stays a standby"
+        f"{primary.name} is not down in good order, or its last bytes did not arrive;"
+        f" {look.node.name} stays a standby"
     )
 
 
@@ -327,17 +361,27 @@ def _await_last_byte(look, primary, own, timeline):
 
 
 def _follow(look, primary, heir, salt):
-    gone = False
-    for _ in _looks(READY_SECONDS + ROUTER_SECONDS + STOP_SECONDS + PROMOTE_SECONDS):
+    gone = None
+    for _ in _looks(READY_SECONDS + ROUTER_SECONDS + HEIR_SECONDS + PROMOTE_SECONDS):
         if _is_primary(look.spec, heir):
+            _settle(look, salt)
+            return f"follows {heir.name}"
+        if _goes_on(look.spec, primary):
+            continue
+        if _is_primary(look.spec, primary):
+            return f"still with {primary.name}, which stays the primary"
+        gone = gone or time.monotonic()
+        if time.monotonic() - gone > HEIR_SECONDS + PROMOTE_SECONDS:
             break
-        gone = gone or _refuses(look.spec, primary)
-        if gone and _is_primary(look.spec, primary):
-            return f"still with {primary.name}, which is the primary again"
-    else:
-        raise CommandFailed(f"{heir.name} did not become the primary; see what it says")
-    _settle(look, salt)
-    return f"follows {heir.name}"
+    raise CommandFailed(f"{heir.name} did not become the primary: see what it says")
+
+
+def _goes_on(spec, primary):
+    """Whether the old primary is up and about to hand over."""
+    with contextlib.suppress(RepmgrError):
+        with observe.member_connection(spec, primary) as connection:
+            return locks.BEGUN in _held(connection)
+    return False
 
 
 def _settle(look, salt):

@@ -15,6 +15,8 @@ from saltext_repmgr.utils.spec import Layout
 
 # A PgBouncer that refuses its configuration does so at once.
 _TRIAL_SECONDS = 0.5
+# Given in octal, shown as a decimal.
+_MODE = "unix_socket_mode"
 _WORDS = {"true": "1", "yes": "1", "on": "1", "false": "0", "no": "0", "off": "0"}
 
 
@@ -88,14 +90,17 @@ def needs_restart(spec):
         asked.close()
     wanted = router_files.settings(spec)
     return any(
-        _plain(wanted.get(row["key"], row.get("default") or row["value"])) != _plain(row["value"])
+        _plain(wanted.get(row["key"], row.get("default") or row["value"]), row["key"] == _MODE)
+        != _plain(row["value"])
         for row in rows
         if row["changeable"] == "no"
     )
 
 
-def _plain(value):
+def _plain(value, octal=False):
     text = str(value or "").strip().lower()
+    if octal and text:
+        return str(int(text, 8))
     return _WORDS.get(text, text)
 
 
