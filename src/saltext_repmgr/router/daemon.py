@@ -37,15 +37,17 @@ SELECT r.in_recovery,
        (CASE WHEN r.in_recovery THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
         - '0/0')::bigint AS lsn,
        EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives,
-       EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-                      JOIN pg_roles o ON o.oid = a.usesysid
-                WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-                  AND l.classid = {locks.CLASS} AND l.objid = {locks.PLANNED}
-                  AND (o.rolsuper OR o.rolname = 'repmgr')) AS planned,
+       coalesce(held.ready, false) AS ready,
+       coalesce(held.planned, false) AS planned,
        CASE WHEN %(paused)s THEN pg_try_advisory_lock_shared({locks.CLASS}, {locks.PAUSED})
             ELSE pg_advisory_unlock_all() IS NULL END AS told
   FROM (SELECT pg_is_in_recovery() AS in_recovery) r,
-       pg_control_checkpoint() c, pg_control_system() s
+       pg_control_checkpoint() c, pg_control_system() s,
+       (SELECT bool_or(l.objid = {locks.READY}) AS ready,
+               bool_or(l.objid = {locks.PLANNED}) AS planned
+          FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_roles o ON o.oid = a.usesysid
+         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+           AND l.classid = {locks.CLASS} AND (o.rolsuper OR o.rolname = 'repmgr')) held
 """
 
 
@@ -89,6 +91,7 @@ class Router:
             self.one = (live, now)
         primary = rules.primary(members, self.route, now - self.one[1] if len(live) == 1 else 0)
         self.trail.note(now, members, primary)
+        self._pace(members)
         route = self._route(primary, members, now)
         hold = rules.hold(self.hold, primary.now.planned if primary else None, now)
         try:
@@ -178,6 +181,16 @@ class Router:
         if paused != self.paused:
             self.paused = paused
             for probe in self.probes:
+                probe.hurry()
+
+    def _pace(self, members):
+        """Look more often while clients wait, or are about to."""
+        ready = any(m.now is not None and m.now.ready for m in members)
+        quick = ready or self.hold.since is not None
+        seconds = rules.QUICK_SECONDS if quick else rules.STEP_SECONDS
+        for probe in self.probes:
+            if probe.interval != seconds:
+                probe.interval = seconds
                 probe.hurry()
 
     def _fail(self, error):

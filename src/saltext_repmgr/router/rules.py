@@ -17,6 +17,8 @@ from ..guard.rules import Member
 
 # Members are asked this often.
 STEP_SECONDS = 0.2
+# And this often while clients wait for it.
+QUICK_SECONDS = 0.05
 # Clients are held back for no longer than this, whatever becomes of the switchover.
 HOLD_SECONDS = 10
 # A standby that lacks what the primary wrote so long ago, or has not streamed for so long, is
@@ -38,6 +40,7 @@ class Answer:
     system: str
     lsn: int  # written, or replayed in recovery
     receives: bool = False  # it has a WAL receiver
+    ready: bool = False  # that may be so in a moment
     planned: bool = False  # the primary is about to be moved on purpose
     told: bool = False  # that clients wait
 

@@ -184,7 +184,9 @@ def _in_words(asleep, waves, going, witnesses):
 
 def _asleep(spec, observations, chosen):
     """Return the nodes that are to be started before the primary."""
-    if not spec.fence or chosen.new or observations[chosen.primary].running:
+    primary = observations.get(chosen.primary)
+    # One whose minion is silent is known from others: it runs.
+    if not spec.fence or chosen.new or primary is None or primary.running:
         return ()
     return tuple(
         name

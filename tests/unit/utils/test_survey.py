@@ -82,6 +82,13 @@ def test_waves_follow_the_upstreams_of_the_live_cluster():
     assert survey.order(spec, "node3") == [["node3"], ["node1", "node2"]]
 
 
+def test_a_primary_whose_minion_is_silent_is_no_primary_that_is_down():
+    replies = {n: r for n, r in healthy().items() if n != "node1"}
+    found = survey.survey(SPEC, replies)
+    assert (found.problems, found.primary, found.asleep) == ((), "node1", ())
+    assert found.missing == {"node1": "its minion does not answer ('salt node1 test.ping')"}
+
+
 def test_others_that_are_down_are_started_before_a_primary_that_is():
     lies = data(standby=True, control=control(state="shut down in recovery"))
     own = {
