@@ -93,6 +93,18 @@ ssh key of {{ node.node }}:
     - name: {{ node.ssh.public_key | tojson }}
     - require:
       - repmgr: {{ node.ssh.private_key }}
+{%- for host, (type, key) in pillar.get('repmgr_host_keys', {}).items() %}
+
+{{ host }} known to {{ node.os_user }}:
+  ssh_known_hosts.present:
+    - name: {{ host }}
+    - user: {{ node.os_user }}
+    - enc: {{ type }}
+    - key: {{ key }}
+    - hash_known_hosts: False
+    - require:
+      - repmgr: {{ node.ssh.private_key }}
+{%- endfor %}
 {%- for host in node.former_ssh_hosts %}
 
 {{ host }} no more known to {{ node.os_user }}:

@@ -1,6 +1,7 @@
 """The primary is moved in good order, a client writing all along. One story, in order."""
 
 import json
+import subprocess
 import time
 
 import pytest
@@ -15,12 +16,22 @@ NODES = [*DATA, "node4"]
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    pillar = pillars.for_client()
+def cluster(tmp_path_factory):
+    pillar = pillars.for_client({"ssh": key_pair(tmp_path_factory.mktemp("ssh"))})
     with cluster_of("switchover", witness=True, preinstalled=True, pillar=pillar) as hosts:
         run = hosts.orchestrate()
         assert run.ok, run
         yield hosts
+
+
+def key_pair(directory):
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "postgres@foobar", "-f", "key"],
+        cwd=directory,
+        check=True,
+    )
+    names = {"private_key": "key", "public_key": "key.pub"}
+    return {kind: (directory / name).read_text(encoding="utf-8") for kind, name in names.items()}
 
 
 @pytest.fixture
@@ -102,6 +113,21 @@ def test_the_orchestration_of_the_same_name(whole):
     (state,) = states.values()
     assert state["changes"] == {"primary": {"old": "node2", "new": "node1"}}
     assert whole.primary(DATA) == "node1" and in_service(whole)
+
+
+def test_repmgrs_own_command_works(whole):
+    """By hand, over SSH, with host keys that are known."""
+    argv = [f"/usr/lib/postgresql/{whole.version}/bin/repmgr", "-f", "/etc/repmgr.conf"]
+    argv += ["standby", "switchover", "--siblings-follow"]
+    done = whole.lab["node3"].run(argv, user="postgres", check=False)
+    assert done.returncode == 0, done.stderr
+    assert whole.primary(DATA) == "node3"
+    asked = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes {} hostname"
+    for name in DATA:
+        to = whole.lab[name].address
+        assert whole.lab["node4"].sh(asked.format(to), user="postgres").strip() == name
+    back = switch(whole, "node1")
+    assert back["retcode"] == 0, back
 
 
 def paused_replay(cluster):

@@ -177,8 +177,10 @@ def report(refresh=True):
 
     Returns a dictionary with ``problems`` (list of str), and where there are none
     ``cluster`` (str), ``version`` (int, PostgreSQL), ``resolution`` (node name to address,
-    or an empty string where its host does not resolve here) and ``observation``. A host with
-    a PgBouncer says ``router``, and where it is no node nothing but that. Nothing is raised, so that one broken node does not hide what the others say.
+    or an empty string where its host does not resolve here), ``host_key`` (str, with ``ssh`` in
+    pillar: the public key of the host itself) and ``observation``. A host with a PgBouncer says
+    ``router``, and where it is no node nothing but that. Nothing is raised, so that one broken
+    node does not hide what the others say.
 
     CLI Example:
 
@@ -198,6 +200,7 @@ def report(refresh=True):
             **told,
             "version": layout.version,
             "resolution": observing.resolve(spec.members),
+            "host_key": observing.host_key() if spec.ssh else "",
             "observation": facts.to_dict(observing.observe(spec, node, layout)),
         }
     except PillarError as err:

@@ -44,6 +44,9 @@ class Survey:
         Names of the nodes on which something of a node that left, or moved, is to be removed.
     routers
         Names of the hosts with a PgBouncer that answer.
+    host_keys
+        The address by which nodes reach each other over SSH to the type and the text of its
+        public key.
     """
 
     cluster: str
@@ -59,6 +62,7 @@ class Survey:
     leaving: tuple[str, ...] = ()
     tidying: tuple[str, ...] = ()
     routers: tuple[str, ...] = ()
+    host_keys: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     order: str = ""
 
 
@@ -143,7 +147,13 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
         missing=missing,
         reason="; without ".join([chosen.reason, *(f"{n}: {why}" for n, why in missing.items())]),
         routers=tuple(routers),
+        host_keys=_host_keys(spec, reports),
     )
+
+
+def _host_keys(spec, reports):
+    told = {spec.nodes[name].host: report.get("host_key", "") for name, report in reports.items()}
+    return {address: tuple(key.split()[:2]) for address, key in told.items() if key}
 
 
 def _work(spec, observations, chosen, going, departing):

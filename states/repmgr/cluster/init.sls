@@ -23,6 +23,10 @@ prepare:
     - tgt: {{ check.nodes | tojson }}
     - tgt_type: list
     - sls: repmgr.prepare
+{%- if check.host_keys %}
+    # Each said its own, over a channel that can be trusted.
+    - pillar: {{ {'repmgr_host_keys': check.host_keys} | tojson }}
+{%- endif %}
     # A scheduled highstate on the minion must not fail the step.
     - queue: True
     # Packages may have to be fetched. The minion is probed when this is over, and is

@@ -1,0 +1,151 @@
+"""Every step of a switchover is hit by something. Afterwards there is one primary in service, no
+repmgrd is paused, no row is lost, and the next orchestration mends the rest."""
+
+import json
+import subprocess
+import threading
+import time
+
+import pytest
+
+from saltext_repmgr.utils import handover
+from tests.failures import faults
+from tests.failures import judge
+from tests.failures import pillars
+from tests.failures.moments import Moment
+from tests.failures.moments import Watcher
+from tests.failures.running import Client
+from tests.integration.conftest import LONG
+from tests.integration.conftest import cluster_of
+
+DATA = ["node1", "node2", "node3"]
+WITNESS = "node4"
+NODES = [*DATA, WITNESS]
+MINIONS = len(NODES)
+# The longest that a switchover takes before it gives up, and the master's own waiting.
+PATIENCE = 240
+LEASE = 60 * handover.LEASE_MINUTES
+
+_UNPAUSED = "SELECT repmgr.repmgrd_is_running() AND NOT repmgr.repmgrd_is_paused()"
+
+# Who is hit by what, when.
+CASES = [
+    ("old", faults.POWER_OFF, Moment.STOPPING),
+    ("heir", faults.POWER_OFF, Moment.STOPPING),
+    ("sibling", faults.POWER_OFF, Moment.PLANNED),
+    ("master", faults.MASTER, Moment.PLANNED),
+]
+MORE = [
+    ("old", faults.POWER_OFF, Moment.BEGUN),
+    ("old", faults.POWER_OFF, Moment.PLANNED),
+    ("old", faults.POWER_OFF, Moment.PROMOTED),
+    ("old", faults.KILL, Moment.PLANNED),
+    ("old", faults.MINION, Moment.PLANNED),
+    ("heir", faults.POWER_OFF, Moment.BEGUN),
+    ("heir", faults.POWER_OFF, Moment.PLANNED),
+    ("heir", faults.POWER_OFF, Moment.PROMOTED),
+    ("heir", faults.HANG, Moment.PLANNED),
+    ("heir", faults.MINION, Moment.PLANNED),
+    ("heir", faults.CUT, Moment.PLANNED),
+    ("sibling", faults.POWER_OFF, Moment.BEGUN),
+    ("sibling", faults.POWER_OFF, Moment.PROMOTED),
+    ("sibling", faults.HANG, Moment.PLANNED),
+    ("witness", faults.POWER_OFF, Moment.PLANNED),
+    ("master", faults.MASTER, Moment.BEGUN),
+    ("master", faults.MASTER, Moment.PROMOTED),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    pillar = pillars.for_client(pillars.SYNCHRONOUS)
+    with cluster_of("handover", witness=True, preinstalled=True, pillar=pillar) as hosts:
+        run = hosts.orchestrate()
+        assert run.ok, run
+        yield hosts
+
+
+def in_service(cluster, nodes):
+    """The primary among the nodes that are up, when all others of them stream and no repmgrd is
+    paused."""
+    up = [name for name in nodes if name in DATA]
+    primary = cluster.primary(up)
+    if primary is None:
+        return None
+    # pg_stat_replication keeps a dead standby for a while.
+    followed = set(cluster.streaming(primary)) >= {n for n in up if n != primary}
+    if not followed or any(cluster.sql(n, _UNPAUSED, "repmgr") != "t" for n in nodes):
+        return None
+    return primary
+
+
+class Switchover(threading.Thread):
+    """One that goes on while something else happens."""
+
+    def __init__(self, cluster, heir):
+        super().__init__()
+        self._argv = ["salt-run", "--out=json", "repmgr.switchover", heir]
+        self._cluster = cluster
+        self.data = None
+
+    def run(self):
+        done = self._cluster.lab.master.run(self._argv, check=False, timeout=PATIENCE)
+        if done.stdout.startswith("{"):
+            self.data = json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "victim,fault,moment", CASES + (MORE if LONG else []), ids=lambda v: getattr(v, "name", v)
+)
+def test_something_happens_in_the_middle(cluster, wait, victim, fault, moment):
+    old = wait(lambda: in_service(cluster, NODES), what="the cluster in service")
+    heir, sibling = [name for name in DATA if name != old]
+    lab = cluster.lab
+    name = {"old": old, "heir": heir, "sibling": sibling, "witness": WITNESS}.get(victim)
+    host = lab.master if name is None else lab[name]
+    spectator = lab[sibling if victim == "witness" else WITNESS]
+    with Client(lab, DATA, old) as client:
+        watcher = Watcher(spectator, moment, lab[old].address, lab[heir].address)
+        switchover = Switchover(cluster, heir)
+        switchover.start()
+        try:
+            seen = watcher.wait()
+            fault.strike(host)
+            struck = time.monotonic()
+        finally:
+            watcher.stop()
+        assert seen, switchover.data
+        try:
+            # A server that hangs is in nobody's way, and cannot answer.
+            stays = victim in ("master",) or fault in (faults.MINION, faults.KILL)
+            left = [n for n in NODES if stays or n != name]
+            row = client.wait_for_row(struck, LEASE)
+            assert row is not None, "nobody takes writes"
+            primary = wait(lambda: in_service(cluster, left), LEASE, what="a cluster in service")
+            print(f"{time.monotonic() - struck:.1f} s until {primary} is in service with {left}")
+        finally:
+            fault.undo(host)
+            switchover.join(PATIENCE)
+        time.sleep(2)
+        client.stop()
+        acks = client.acks()
+        assert judge.two_writable(acks) == []
+    if switchover.data is not None:
+        print(switchover.data["result"])
+    wait(lambda: len(answering(cluster)) == MINIONS, 90, what="the minions")
+    run = wait(lambda: (found := cluster.orchestrate()).ok and found, what="a healed cluster")
+    print(run)
+    primary = in_service(cluster, NODES)
+    assert primary is not None
+    assert client.lost(primary, judge.synchronous(acks)) == []
+
+
+def answering(cluster):
+    """The minions that answer."""
+    argv = ["salt", "--out=json", "--static", "--timeout=5", "*", "test.ping"]
+    done = cluster.lab.master.run(argv, check=False)
+    try:
+        told = json.loads(done.stdout)
+    except (ValueError, subprocess.SubprocessError):
+        return []
+    return [name for name, answer in told.items() if answer is True]
