@@ -12,10 +12,15 @@ from tests.lab import LabError
 
 from . import build
 from . import failover
+from . import switchover
 
 _RELEASES = ("bookworm", "trixie")
-_SUBJECTS = {"build": build.measure, "failover": failover.measure}
-_RUNS = {"build": 3, "failover": 5}
+_SUBJECTS = {
+    "build": build.measure,
+    "failover": failover.measure,
+    "switchover": switchover.measure,
+}
+_RUNS = {"build": 3, "failover": 5, "switchover": 5}
 
 
 def _runs(text: str) -> int:
@@ -36,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=sorted(_SUBJECTS),
         default="build",
         help="build: three hosts become a cluster (the default); failover: how long nobody can"
-        " write when a primary is lost",
+        " write when a primary is lost; switchover: how long clients wait when it is moved",
     )
     defaults = ", ".join(f"{runs} for {subject}" for subject, runs in _RUNS.items())
     parser.add_argument("--runs", "--rounds", type=_runs, help=f"of each; default: {defaults}")

@@ -17,7 +17,10 @@ NODES = [*DATA, "node4"]
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    pillar = pillars.for_client({"ssh": key_pair(tmp_path_factory.mktemp("ssh"))})
+    # The archive is anywhere; what counts is whether it takes what it is given.
+    settings = {"archive_mode": "on", "archive_command": "/bin/true"}
+    part = {"ssh": key_pair(tmp_path_factory.mktemp("ssh")), "postgres": {"settings": settings}}
+    pillar = pillars.for_client(part)
     with cluster_of("switchover", witness=True, preinstalled=True, pillar=pillar) as hosts:
         run = hosts.orchestrate()
         assert run.ok, run
@@ -149,7 +152,48 @@ def paused_daemon(cluster):
     cluster.lab.salt("node3", "repmgr_node.unpause")
 
 
+def lagging(cluster):
+    """Its startup process stands still, and what it lacks grows."""
+    stop = "pkill -{} -f 'postgres: .*startup recovering' -u postgres"
+    cluster.lab["node2"].sh(stop.format("STOP"))
+    junk = "SELECT count(pg_logical_emit_message(false, 'junk', repeat('x', 100000)))"
+    cluster.sql("node1", f"{junk} FROM generate_series(1, 300)")
+    yield
+    cluster.lab["node2"].sh(stop.format("CONT"))
+
+
+def archive_fails(cluster):
+    cluster.sql("node1", "ALTER SYSTEM SET archive_command = '/bin/false'")
+    cluster.sql("node1", "SELECT pg_reload_conf()")
+    cluster.sql("node1", "SELECT pg_logical_emit_message(false, 'junk', 'x'), pg_switch_wal()")
+    failed = "SELECT failed_count > 0 FROM pg_stat_archiver"
+    while cluster.sql("node1", failed) != "t":
+        time.sleep(0.5)
+    yield
+    cluster.sql("node1", "ALTER SYSTEM RESET archive_command")
+    cluster.sql("node1", "SELECT pg_reload_conf()")
+
+
+def no_slot_is_free(cluster):
+    make = "SELECT count(pg_create_physical_replication_slot('other_' || n))"
+    free = "current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots)"
+    cluster.sql("node2", f"{make} FROM generate_series(1, ({free})::int) n")
+    yield
+    drop = "SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots"
+    cluster.sql("node2", f"{drop} WHERE slot_name LIKE 'other_%'")
+
+
+def minion_silent(cluster):
+    cluster.lab["node3"].run(["systemctl", "stop", "salt-minion"])
+    yield
+    cluster.lab["node3"].run(["systemctl", "start", "salt-minion"])
+
+
 BROKEN = {
+    "candidate lags": (lagging, "bytes behind, more than 16777216; wait until it has caught up"),
+    "archive fails": (archive_fails, "archive_command fails"),
+    "no slot free": (no_slot_is_free, "max_replication_slots leaves 0 free, 2 are needed"),
+    "minion silent": (minion_silent, "node3: its minion does not answer"),
     "replay paused": (paused_replay, "replay is paused"),
     "sibling down": (sibling_down, "the server of node3 does not answer"),
     "somebody at work": (paused_daemon, "repmgrd of node3 is paused"),

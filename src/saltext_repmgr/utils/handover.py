@@ -52,7 +52,7 @@ _TAKE = "SELECT pg_try_advisory_lock(%(class)s, %(lock)s) AS taken"
 _ARMED = "SELECT count(*) AS number FROM pg_stat_activity WHERE application_name = %(name)s"
 _SENDERS = "SELECT pid FROM pg_stat_replication WHERE application_name <> %(heir)s"
 _IS_PRIMARY = "SELECT NOT pg_is_in_recovery() AS yes"
-# repmgr asks its records who the primary is.
+# repmgr's commands ask its records who the primary is.
 _RECORDED = """
 SELECT coalesce(bool_or(active AND type = 'primary'), false) AS yes
   FROM repmgr.nodes WHERE node_id = %(id)s
@@ -144,6 +144,8 @@ def _hand_over(look, target, salt):
 
 def _change_places(look, heir, connection, salt):
     _await_ready(look, heir, connection)
+    # Nothing that can be done before clients wait is left for later.
+    membership.aim(look.spec, look.node, look.layout, connection, heir)
     # What was written since the first one; the next one is the shutdown's.
     _checkpoint(connection)
     _take(connection, locks.PLANNED)
@@ -253,8 +255,8 @@ def _step_back(look, heir, salt):
 
 def _join(look, upstream, salt):
     """Make this stopped former primary a standby; it has nothing that the new one lacks."""
+    membership.start_as_standby(look.spec, look.layout)
     _await_record(look.spec, look.spec.nodes[upstream])
-    salt["repmgr.node_rejoin"](upstream=upstream, no_wait=True, version=look.layout.version)
     _settle(look, salt)
     _drop_unused_slots(look)
 

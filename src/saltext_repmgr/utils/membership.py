@@ -1,6 +1,7 @@
 """What changes when members come, move and go: one step each, as in :mod:`saltext_repmgr.utils.act`."""
 
 import os
+import shutil
 from pathlib import Path
 
 from saltext_repmgr.utils import act
@@ -31,16 +32,8 @@ def follow(spec, node, layout, target):
     used: it needs a record, fails where the standby streams from that server already under
     another name, and succeeds without a stream.
     """
-    slots = effective(spec.settings)["use_replication_slots"]
-    if slots:
-        with observe.member_connection(spec, target) as upstream:
-            db.rows(upstream, _MAKE, {"name": node.slot})
-    own = {"application_name": node.name, "dbname": None}
-    conninfo = repmgr_conf.conninfo(spec, target, layout, **own)
     with observe.local_connection(spec, layout, dbname="postgres") as connection:
-        db.run(connection, "ALTER SYSTEM SET primary_conninfo = %(to)s", {"to": conninfo})
-        if slots:
-            db.run(connection, "ALTER SYSTEM SET primary_slot_name = %(to)s", {"to": node.slot})
+        aim(spec, node, layout, connection, target)
         db.run(connection, "SELECT pg_reload_conf()")
     for _ in act.polls(60):
         found = act.wait_streaming(spec, layout)
@@ -50,6 +43,31 @@ def follow(spec, node, layout, target):
         f"{node.name} still streams from {found.upstream_host}, not from {target.host}; look at"
         f" {act.server_log(layout)}"
     )
+
+
+def aim(spec, node, layout, connection, target):
+    """Have a slot on ``target`` and write down that this server streams from there.
+
+    It does so when it is reloaded, and a primary when it becomes a standby.
+    """
+    slots = effective(spec.settings)["use_replication_slots"]
+    if slots:
+        with observe.member_connection(spec, target) as upstream:
+            db.rows(upstream, _MAKE, {"name": node.slot})
+    own = {"application_name": node.name, "dbname": None}
+    conninfo = repmgr_conf.conninfo(spec, target, layout, **own)
+    db.run(connection, "ALTER SYSTEM SET primary_conninfo = %(to)s", {"to": conninfo})
+    if slots:
+        db.run(connection, "ALTER SYSTEM SET primary_slot_name = %(to)s", {"to": node.slot})
+
+
+def start_as_standby(spec, layout):
+    """Start a stopped server as the standby that :func:`aim` made it; it lacks nothing."""
+    signal = Path(layout.data_directory, "standby.signal")
+    signal.touch(mode=0o600)
+    shutil.chown(signal, layout.os_user, layout.os_user)
+    act.start(spec, layout)
+    act.wait_streaming(spec, layout)
 
 
 def drop_slot(connection, name):

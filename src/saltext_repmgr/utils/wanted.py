@@ -155,11 +155,12 @@ def run_of(values, test):
     )
 
 
-def packages(layout):
+def packages(spec, layout):
     """Return the names of the Debian packages a node needs."""
     repmgr = f"postgresql-{layout.version}-repmgr"
     # The guard runs on the system's own Python, so that Salt may come and go.
-    return [f"postgresql-{layout.version}", repmgr, "sudo", "python3", "python3-psycopg2"]
+    names = [f"postgresql-{layout.version}", repmgr, "sudo", "python3", "python3-psycopg2"]
+    return [*names, "openssh-client"] if spec.ssh else names
 
 
 def hba_block(spec):
@@ -283,7 +284,7 @@ def describe(spec, node, layout):
         "os_user": layout.os_user,
         "data_directory": layout.data_directory,
         "config_directory": layout.config_directory,
-        "packages": packages(layout),
+        "packages": packages(spec, layout),
         "hosts": host_entries(spec),
         "repmgr_conf": layout.repmgr_conf,
         "repmgr_conf_text": repmgr_conf.render(repmgr_conf.node_settings(spec, node, layout)),
