@@ -44,6 +44,9 @@ class Config:
     witness: bool
     fence: bool
     vote_seconds: int
+    # Whether a lost primary is replaced without anybody's word, and the command that does it.
+    automatic: bool = False
+    promote: str = ""
 
     @property
     def own_conninfo(self):

@@ -43,6 +43,8 @@ class Guard:
         self.noted = None
         self.next_start = 0.0
         self.starter = None
+        self.orphaned_at = None
+        self.heir = None
         self.next_housekeeping = 0.0
         self.housekeeper = None
         self._watch(self.peers)
@@ -97,6 +99,7 @@ class Guard:
         else:
             self.say("idle")
             self._note_upstream()
+            self._inherit(now)
         if pid is not None and self.frozen_at is None:
             if os.path.exists(config.RETRY):
                 os.unlink(config.RETRY)
@@ -117,6 +120,27 @@ class Guard:
         if probe is not None and probe.answered_question not in (None, self.noted):
             self.noted = probe.answered_question
             self.local.saw = answer.upstream
+
+    def _inherit(self, now):
+        """Have this node take over where there has been no primary for too long."""
+        own, told = self.local.answer, self.told
+        orphaned = (
+            told.fence
+            and told.automatic
+            and not told.witness
+            and own is not None
+            and own.in_recovery
+            and own.repmgrd
+            and not any(probe.member(now).is_primary for probe in self.probes.values())
+        )
+        if not orphaned:
+            self.orphaned_at = None
+        elif self.orphaned_at is None:
+            self.orphaned_at = now
+        elif now - self.orphaned_at >= rules.ORPHANED_SECONDS:
+            if self.heir is None or self.heir.poll() is not None:
+                self.orphaned_at = now
+                self.heir = processes.take_over()
 
     def _is_primary(self, pid):
         if self.frozen_at is not None:

@@ -24,6 +24,8 @@ RESTART_SECONDS = 5
 FRESH_SECONDS = 1.0
 # Silent for so long, a member is no elector any more.
 GONE_SECONDS = 30
+# repmgrd, which is quicker, had its chance by then.
+ORPHANED_SECONDS = 15
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,49 @@ def _sees(elector):
 def _too_few(primary, blind, number, needed):
     names = ", ".join(["this node", *(o.name for o in blind)])
     return f"of {number} electors only {names} miss {primary.name}; {needed} are needed"
+
+
+@dataclass(frozen=True)
+class Heir:
+    """A standby that might replace the primary.
+
+    lsn
+        What it has received of the primary, or replayed, in bytes.
+    """
+
+    node_id: int
+    name: str
+    priority: int
+    location: str
+    in_recovery: bool
+    repmgrd: bool
+    voting: bool
+    lsn: int
+
+
+def unfit(me: Heir, others: Sequence[Heir], location: str):
+    """Return why this node is not the one to ask for the vote where repmgrd does not; empty: it is.
+
+    others
+        The standbys of the same primary that answer.
+    location
+        The primary's. As for repmgrd, nobody is promoted when no node there is seen.
+    """
+    for node in (me, *others):
+        if not node.in_recovery:
+            return f"{node.name} is a primary"
+        if not node.repmgrd:
+            return f"repmgrd of {node.name} does not run or is paused"
+    for node in others:
+        if node.voting:
+            return f"{node.name} is about to be promoted"
+    if location not in {node.location for node in (me, *others)}:
+        return f"no node in {location} answers"
+    fit = [node for node in (me, *others) if node.priority > 0]
+    best = max(fit, key=lambda n: (n.lsn, n.priority, -n.node_id), default=None)
+    if best is None:
+        return "no node has a priority above 0"
+    return "" if best is me else f"it is {best.name}'s turn"
 
 
 class Start(str, enum.Enum):

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 from saltext_repmgr import guard
+from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils.repmgr_parameters import effective
 
 UNIT = "repmgr-guard"
 
@@ -56,6 +58,7 @@ def _programs(layout):
 
 
 def _configuration(spec, node, layout):
+    settings = effective(repmgr_conf.node_settings(spec, node, layout))
     # The other members are not in it: the guard knows them from the metadata.
     told = {
         "node_id": node.id,
@@ -68,6 +71,8 @@ def _configuration(spec, node, layout):
         "witness": node.is_witness,
         "fence": spec.fence,
         "vote_seconds": spec.failover_after,
+        "automatic": settings["failover"] == "automatic",
+        "promote": settings["promote_command"],
     }
     return json.dumps(told, indent=1) + "\n"
 

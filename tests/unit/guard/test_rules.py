@@ -9,6 +9,7 @@ import pytest
 from saltext_repmgr.guard import rules
 from saltext_repmgr.guard.rules import Answer
 from saltext_repmgr.guard.rules import Do
+from saltext_repmgr.guard.rules import Heir
 from saltext_repmgr.guard.rules import Member
 from saltext_repmgr.guard.rules import Start
 from saltext_repmgr.guard.rules import Vote
@@ -31,6 +32,36 @@ def says(**more):
 
 SILENT = {"age": 10.0}
 PROMOTED = says(in_recovery=False, timeline=2, primary_id=2, upstream=-1)
+
+
+def heir(node_id, lsn=100, **more):
+    found = Heir(node_id, f"node{node_id}", 100, "here", True, True, False, lsn)
+    return dataclasses.replace(found, **more)
+
+
+class TestUnfit:
+    @pytest.mark.parametrize(
+        ("me", "others", "expected"),
+        [
+            (heir(2), [], ""),
+            (heir(2), [heir(3)], ""),
+            (heir(3), [heir(2)], "it is node2's turn"),
+            (heir(3, lsn=101), [heir(2)], ""),
+            (heir(3, priority=200), [heir(2)], ""),
+            (heir(2), [heir(3, lsn=101)], "it is node3's turn"),
+            (heir(2, priority=0), [heir(3)], "it is node3's turn"),
+            (heir(2), [heir(3, lsn=101, priority=0)], ""),
+            (heir(2, priority=0), [], "no node has a priority above 0"),
+            (heir(2), [heir(3, in_recovery=False)], "node3 is a primary"),
+            (heir(2), [heir(3, repmgrd=False)], "repmgrd of node3 does not run or is paused"),
+            (heir(2, repmgrd=False), [], "repmgrd of node2 does not run or is paused"),
+            (heir(2), [heir(3, voting=True)], "node3 is about to be promoted"),
+            (heir(2, location="there"), [], "no node in here answers"),
+            (heir(2, location="there"), [heir(3)], ""),
+        ],
+    )
+    def test_who_takes_over(self, me, others, expected):
+        assert rules.unfit(me, others, "here") == expected
 
 
 class TestGuard:
