@@ -135,11 +135,10 @@ class TestRemoved:
         cluster.publish(nodes=wanted)
         run = cluster.orchestrate()
         assert run.steps == ["preflight"] and run.failed == ["preflight"]
-        assert "service.stop postgresql@" in run.step("preflight")["comment"]
-        assert "repmgr.standby_promote" in run.step("preflight")["comment"]
+        assert "repmgr.switchover node2" in run.step("preflight")["comment"]
         alone = cluster.apply("node1")["node1 leaves"]
         assert alone["result"] is False
-        assert "repmgr.standby_promote" in alone["comment"]
+        assert "repmgr.switchover node2" in alone["comment"]
         cluster.publish(nodes=present)
         assert lives(cluster, "node1", "node2") == before
 

@@ -88,11 +88,9 @@ def _primary_leaves(spec, name, known, servers):
             f"{name} is marked 'ensure: absent' and is the primary, and there is no standby to"
             " take over: give it one first"
         )
-    unit = f"postgresql@{known.version // 10000}-{spec.postgres.cluster}"
     return (
-        f"{name} is marked 'ensure: absent' and is the primary. Let a standby take over first:"
-        f" 'salt {name} service.stop {unit}', then, unless repmgrd has promoted one, 'salt"
-        f" {standbys[0]} repmgr.standby_promote'; then run this again"
+        f"{name} is marked 'ensure: absent' and is the primary. Let a standby take over first: take"
+        f" the mark away, run 'salt-run repmgr.switchover {standbys[0]}', and mark it again"
     )
 
 

@@ -52,12 +52,11 @@ def test_members_that_are_not_needed_may_leave(absent):
 
 def test_a_primary_names_who_takes_over():
     said = objection("node1")
-    assert "'salt node1 service.stop postgresql@15-main'" in said
-    assert "'salt node2 repmgr.standby_promote'" in said
+    assert "run 'salt-run repmgr.switchover node2'" in said
 
 
 def test_a_primary_that_cannot_be_asked_is_known_by_who_streams_from_it():
-    assert "repmgr.standby_promote" in objection("node1", node1=None)
+    assert "repmgr.switchover" in objection("node1", node1=None)
     off = standby(receiver=None)
     assert objection("node1", node1=None, node2=off, node3=off) == ""
 
@@ -118,7 +117,7 @@ def test_a_witness_leaves():
 @pytest.mark.parametrize(
     ("own", "members", "words"),
     [
-        (server(), {"node2": standby(upstream_host="10.0.0.3")}, "repmgr.standby_promote"),
+        (server(), {"node2": standby(upstream_host="10.0.0.3")}, "repmgr.switchover"),
         (
             standby(senders=(Sender("node2", "streaming", None, None, None),)),
             LIVE,
