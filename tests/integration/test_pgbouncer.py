@@ -10,6 +10,7 @@ import pytest
 
 from tests.failures import faults
 from tests.failures import judge
+from tests.failures.load import Load
 from tests.failures.pillars import DATABASE
 from tests.failures.running import Client
 from tests.integration.conftest import cluster_of
@@ -172,6 +173,45 @@ def test_a_wrong_setting_is_refused_and_nothing_else_happens(cluster, database):
     assert ask(cluster, "router1", WRITE.format("still")) == "f"
     cluster.publish(pgbouncer=pgbouncer)
     assert cluster.orchestrate().ok
+
+
+def switchover(cluster, to):
+    done = cluster.lab.master.run(["salt-run", "--out=json", "repmgr.switchover", to], check=False)
+    return json.loads(done.stdout)
+
+
+def test_clients_see_a_pause_and_no_error_when_the_primary_is_moved(cluster, database, wait):
+    load = Load(cluster.lab["node1"])
+    load.prepare()
+    with load.running(cluster.lab["router1"], clients=8, rate=200) as work:
+        for to in ("node2", "node1"):
+            time.sleep(3)
+            data = switchover(cluster, to)
+            assert data["retcode"] == 0, data
+            print(data["nodes"])
+        time.sleep(3)
+    found = work.result()
+    print(f"{found.done} transactions, longest wait {found.longest_wait:.2f} s")
+    assert (found.failed, found.complaints) == (0, "")
+    assert cluster.sql("node1", "SELECT count(*) FROM load", DATABASE) == str(found.done)
+    told = steady(cluster, wait)
+    assert {router["points_to"] for router in told["routers"].values()} == {"node1"}
+
+
+def test_a_router_that_hangs_keeps_the_primary_where_it_is(cluster, database, wait):
+    hung = cluster.lab["router1"]
+    started = cluster.started("node1")
+    hung.run(["systemctl", "kill", "--signal=STOP", "pgbouncer"])
+    try:
+        data = switchover(cluster, "node2")
+    finally:
+        hung.run(["systemctl", "kill", "--signal=CONT", "pgbouncer"])
+    assert (data["retcode"], data["to"]) == (1, "node2")
+    assert "1 of 4 routers did not pause within 5 s" in data["result"]
+    assert cluster.started("node1") == started
+    steady(cluster, wait)
+    for router in ROUTERS:
+        assert ask(cluster, router, WRITE.format("goes on")) == "f"
 
 
 def test_the_loss_of_the_primary(cluster, database, wait):
