@@ -2,6 +2,11 @@
 {%- set node = salt['repmgr_node.wanted']() %}
 {%- if node.problems %}
 {%- include 'repmgr/refused.jinja' %}
+{%- elif node.drained %}
+
+# Nothing of it is to run; says since when and why.
+daemons of {{ node.node }}:
+  repmgr.assessed
 {%- elif not node.absent %}
 
 /etc/systemd/system/multi-user.target.wants/repmgr-guard.service:

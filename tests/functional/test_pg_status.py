@@ -3,6 +3,8 @@
 import pytest
 from salt.exceptions import CommandExecutionError
 
+from saltext_repmgr.utils import drained
+from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import lsn
 from tests.functional.support.repmgr import slot
 
@@ -16,6 +18,8 @@ FIELDS = {
     *("next_xid", "user_objects", "receiver", "upstream_host", "upstream_port", "senders"),
     *("nodes", "slots", "replay_lsn", "replay_age", "replay_paused"),
     *("oldest_wal", "has_archive", "repmgrd_pid", "repmgrd_paused"),
+    *("max_wal_senders", "max_replication_slots", "max_slot_wal", "archive_failing"),
+    "archive_waiting",
 }
 
 
@@ -104,6 +108,24 @@ def test_a_password_in_the_metadata_stays_there(repmgr_pg, primary):
     finally:
         primary.sql("DELETE FROM repmgr.nodes WHERE node_id = 99", "repmgr")
     assert found["conninfo"] == "host=h password=******** user=u"
+
+
+def test_who_is_drained_is_told_until_it_is_registered_again(repmgr_pg, primary, standby):
+    event = "INSERT INTO repmgr.events (node_id, event, successful, details) VALUES"
+    fact = drained.note("alice", "new disk", 1795413600)
+
+    def told():
+        return {n["node_id"]: n["drained"] for n in repmgr_pg.status()["nodes"]}
+
+    nobody = {primary.number: None, standby.number: None}
+    assert told() == nobody
+    number, text = standby.number, drained.to_json(fact)
+    primary.sql(f"{event} ({number}, '{drained.EVENT}', true, '{text}')", "repmgr")
+    assert told() == {**nobody, number: facts.to_dict(fact)}
+    primary.sql(f"{event} ({number}, 'standby_disconnect', true, '')", "repmgr")
+    assert told()[number] is not None
+    primary.sql(f"{event} ({number}, 'standby_register', true, '')", "repmgr")
+    assert told() == nobody
 
 
 def test_clients_are_the_sessions_of_others(repmgr_pg, primary):

@@ -12,6 +12,7 @@ Everything comes from the pillar key ``repmgr``; ``pillar.example`` documents it
 
 import salt.pillar
 
+from saltext_repmgr.utils import drain_act
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import handover
 from saltext_repmgr.utils import observe as observing
@@ -64,7 +65,9 @@ def wanted():
         salt node1 repmgr_node.wanted
     """
     try:
-        return wanting.describe(*_subject())
+        spec, node, layout = _subject()
+        drained = observing.own_mark(layout) is not None
+        return {**wanting.describe(spec, node, layout), "drained": drained}
     except PillarError as err:
         return {"problems": [f"{key}: {message}" for key, message in err.problems]}
 
@@ -165,6 +168,50 @@ def switch_over(old, target):
     """
     look = Look(__pillar__, __opts__, __context__)
     return {"comment": handover.take_part(look, old, target, __salt__)}
+
+
+@translated
+def drain(by="root", reason="", keep_slot=None):
+    """
+    Take this node out of service and keep it there: its repmgrd, its server and its guard are
+    stopped and do not start at boot. It is made for ``salt-run repmgr.drain``, which looks at the
+    others first; alone it refuses on the primary, and nothing else.
+
+    by, reason
+        Who wants it, and why (str).
+    keep_slot
+        Whether its slot stays (bool); None: where it can keep so much WAL and no more.
+
+    Returns ``comment`` (str, what became of it) and ``feeds``, the names of the standbys that have to
+    stream from another node first; where there are some, the server goes on.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node2 repmgr_node.drain by=alice reason='new disk'
+    """
+    look = Look(__pillar__, __opts__, __context__)
+    comment, feeds = drain_act.take_out(look, by, reason, keep_slot)
+    return {"comment": comment, "feeds": list(feeds)}
+
+
+@translated
+def back():
+    """
+    Let the server of a node that was drained start again. ``salt-run repmgr.back`` goes on from
+    there, as does ``state.apply repmgr``.
+
+    Returns ``{"comment": what became of it (str)}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node2 repmgr_node.back
+    """
+    changed = drain_act.bring_back(Look(__pillar__, __opts__, __context__))
+    return {"comment": "its server may start again" if changed else "it is not drained"}
 
 
 def report(refresh=True):

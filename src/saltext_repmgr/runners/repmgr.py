@@ -13,6 +13,7 @@ import os
 
 import salt.client
 
+from saltext_repmgr.utils import drain_lead
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import healing
 from saltext_repmgr.utils import lead
@@ -270,3 +271,82 @@ def _orchestrate(spec, lines):
     ok = done["retcode"] == 0
     __salt__["event.send"](tag, {"cluster": spec.cluster, "stage": "ended", "ok": ok})
     return ok
+
+
+@translated
+def drain(
+    node, reason="", to=None, force=False, keep_slot=None, cluster=None, test=False
+):  # pylint: disable=too-many-arguments
+    """
+    Take a node out of service for maintenance: see docs/maintenance.md. It stays out, over reboots
+    and orchestrations, until :py:func:`back`. Nothing is touched unless all checks pass.
+
+    node
+        Name of the node (str). A primary is moved to another node first.
+    reason
+        Why, for those who come after (str).
+    to
+        Name of the node (str) that takes over then; without one it is the standby that is fit best.
+    force
+        Go on where others are not in service, or nobody is left that could take over (bool).
+    keep_slot
+        Whether its slot stays (bool); without it, where it can keep so much WAL and no more.
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+    test
+        Only show the checks and the steps (bool).
+
+    Returns a dictionary: ``cluster``, ``node``, ``primary`` (str), ``to`` (str, who takes over, or
+    None), ``changed`` (bool), ``result`` (str, what became of it), ``checks`` (each with ``name``,
+    ``finding`` and ``problem``), ``steps`` (list of str), ``nodes`` (what each says of its part),
+    ``seconds`` (float) and ``retcode`` (int, the exit code: 0, or 1 where something is not as it
+    should be).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run repmgr.drain node2 reason='new disk' test=True
+        salt-run repmgr.drain node2 reason='new disk'
+    """
+    spec = _spec(cluster)
+    return _maintained(drain_lead.take_out(_cmd, spec, node, reason, to, force, keep_slot, test))
+
+
+@translated
+def back(node, cluster=None, test=False):
+    """
+    Bring a node back that was drained: it is started, catches up, and is an elector again.
+
+    node
+        Name of the node (str).
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+    test
+        Only show the steps (bool).
+
+    Returns what :py:func:`drain` does.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run repmgr.back node2
+    """
+    return _maintained(drain_lead.bring_back(_cmd, _spec(cluster), node, test))
+
+
+def _maintained(done):
+    told = {
+        "cluster": done.plan.cluster,
+        "node": done.plan.node,
+        "primary": done.plan.primary,
+        "to": done.plan.heir,
+        "changed": done.changed,
+        "result": done.summary,
+        "checks": [facts.to_dict(check) for check in done.plan.checks],
+        "steps": list(done.plan.steps),
+        "nodes": dict(done.nodes),
+        "seconds": round(done.seconds, 2),
+    }
+    return _ended(told, 1 if done.problems else 0)

@@ -2,6 +2,7 @@
 States of a whole cluster, for orchestrations on the master.
 """
 
+from saltext_repmgr.utils import drain_lead
 from saltext_repmgr.utils import lead
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils.boundary import reported
@@ -84,4 +85,77 @@ def switched_over(name, to=None, cluster=None):
     if done.changed or test and plan.steps and not done.problems:
         changes = {"primary": {"old": plan.primary, "new": plan.target}}
     result = False if done.problems else None if test and changes else True
+    return {"name": name, "result": result, "changes": changes, "comment": "\n".join(lines)}
+
+
+@reported
+def drained(name, node, reason="", to=None, force=False, keep_slot=None, cluster=None):
+    """
+    Have a node out of service, for maintenance. It stays out until :func:`brought_back`.
+
+    name
+        Anything.
+    node
+        Name of the node.
+    reason
+        Why, for those who come after (str).
+    to
+        Name of the node that takes over where it is the primary; without one it is the standby
+        that is fit best.
+    force
+        Go on where others are not in service, or nobody is left that could take over (bool).
+    keep_slot
+        Whether its slot stays (bool); without it, where it can keep so much WAL and no more.
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+
+    Nothing is touched unless every check of docs/maintenance.md passes. A dry run shows them.
+
+    .. code-block:: yaml
+
+        node2 gets a new disk:
+          repmgr_cluster.drained:
+            - node: node2
+            - reason: new disk
+    """
+    spec = master.find_spec(__opts__, __pillar__, cluster)
+    done = drain_lead.take_out(
+        __salt__["saltutil.cmd"], spec, node, reason, to, force, keep_slot, __opts__["test"]
+    )
+    return _maintained(name, done, "in service", "drained")
+
+
+@reported
+def brought_back(name, node, cluster=None):
+    """
+    Have a node that was drained in service again.
+
+    name
+        Anything.
+    node
+        Name of the node.
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+
+    .. code-block:: yaml
+
+        node2 has its new disk:
+          repmgr_cluster.brought_back:
+            - node: node2
+    """
+    spec = master.find_spec(__opts__, __pillar__, cluster)
+    done = drain_lead.bring_back(__salt__["saltutil.cmd"], spec, node, __opts__["test"])
+    return _maintained(name, done, "drained", "in service")
+
+
+def _maintained(name, done, old, new):
+    test, plan = __opts__["test"], done.plan
+    lines = [done.summary]
+    if test:
+        lines += [f"check: {c.name}: {c.problem or c.finding}" for c in plan.checks]
+        lines += [f"would do: {step}" for step in plan.steps]
+    lines += [f"{node}: {said}" for node, said in done.nodes.items() if not done.problems]
+    would = test and not plan.done and not done.problems
+    changes = {plan.node: {"old": old, "new": new}} if done.changed or would else {}
+    result = False if done.problems else None if would else True
     return {"name": name, "result": result, "changes": changes, "comment": "\n".join(lines)}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.plan import PROMOTE
@@ -31,9 +32,10 @@ def choose_primary(spec: ClusterSpec, said: Mapping[str, Observation]) -> Choice
         What each node that answered said of itself. A data node that is missing here did
         not answer, and nobody knows what it holds.
     """
-    silent = [n.name for n in spec.data_nodes if n.name not in said]
-    own = {n.name: said[n.name] for n in spec.data_nodes if n.name in said}
     servers = reached(said)
+    away = drained.away(spec, said, servers)
+    silent = [n.name for n in spec.data_nodes if n.name not in said and n.name not in away]
+    own = {n.name: said[n.name] for n in spec.data_nodes if n.name in said}
     live = primaries(spec, servers)
     if len(live) > 1:
         return Choice(None, "", problem=two_primaries(servers, live))

@@ -74,6 +74,15 @@ class DataDirectory:
 
 
 @dataclass(frozen=True)
+class Drained:
+    """That a node is out of service on purpose."""
+
+    since: float  # seconds since the epoch
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class NodeRecord:
     """A row of ``repmgr.nodes``."""
 
@@ -87,6 +96,7 @@ class NodeRecord:
     conninfo: str
     slot_name: str | None
     config_file: str
+    drained: Drained | None = None  # as the history says, unless it was registered since
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,7 @@ class Server:
     has_archive: bool = False  # it can fetch WAL with a restore_command
     max_wal_senders: int = 0
     max_replication_slots: int = 0
+    max_slot_wal: int | None = None  # max_slot_wal_keep_size in MB; -1: a slot keeps all
     archive_failing: str | None = None  # the WAL file that the archive_command last failed with
     archive_waiting: int = 0  # WAL files that are still to be archived
     repmgrd_pid: int | None = None  # of the daemon, while it runs
@@ -235,6 +246,7 @@ class Observation:
     repmgrd: Repmgrd = Repmgrd()
     guard: Guard = Guard()
     members: Mapping[str, Member] = dataclasses.field(default_factory=dict)
+    drained: Drained | None = None
 
     @property
     def untouched(self):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from saltext_repmgr.utils import drain
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import survey
@@ -88,9 +90,18 @@ def _mistakes(seen: View) -> Iterator[Problem]:
         yield _degraded("", line, "correct the pillar")
 
 
+def _drained(seen: View) -> Iterator[Problem]:
+    for name, fact in seen.drained.items():
+        ailment = drained.ailment(name, fact, name in seen.said and seen.said[name].running)
+        severity = Severity.NOTE if ailment.note else Severity.DEGRADED
+        yield Problem(severity, (name,), ailment.what, ailment.step)
+
+
 def _silent(seen: View) -> Iterator[Problem]:
     """Minions that said nothing, and what is known of their PostgreSQL all the same."""
     for name, why in seen.missing.items():
+        if name in seen.drained:
+            continue
         if name in seen.servers:
             what = f"{why}; its PostgreSQL answers the others"
             yield _degraded(name, what, "look at salt-minion on it")
@@ -123,6 +134,8 @@ def _nodes(seen: View) -> Iterator[Problem]:
     primary = seen.servers.get(seen.primary)
     run = plan.Run(chosen.primary, chosen.new, chosen.system_identifier)
     for node in seen.spec.members:
+        if node.name in seen.drained:
+            continue
         if node.name in seen.said:
             found = survey.node_ailments(seen.spec, node, seen.said[node.name], run, primary)
         elif node.name in seen.servers and primary is not None:
@@ -178,6 +191,8 @@ def _upstreams(seen: View) -> Iterator[Problem]:
     """Standbys that stream from another node than pillar wants."""
     for node in seen.spec.data_nodes:
         actual = seen.upstream(node.name)
+        if node.upstream in seen.drained:
+            continue
         if node.upstream and actual and actual != node.upstream:
             what = f"it streams from {actual}, and pillar's upstream is {node.upstream}"
             if seen.upstream(node.upstream) is None and node.upstream not in seen.live:
@@ -207,6 +222,8 @@ def _slots(seen: View) -> Iterator[Problem]:
 
 def _idle(seen, name, slot, owner):
     kept = f"slot {slot.slot_name} is inactive and keeps {size(slot.retained_bytes or 0)} of WAL"
+    if owner in seen.drained:
+        return _of_drained(seen, name, slot, kept, owner)
     drop = f"\"SELECT pg_drop_replication_slot('{slot.slot_name}')\" on {name}, as postgres"
     if slot.wal_status == "lost":
         lost = f"slot {slot.slot_name} has lost WAL that was kept for {owner or 'somebody'}"
@@ -222,6 +239,15 @@ def _idle(seen, name, slot, owner):
         )
     severity = Severity.DEGRADED if slot.retained_bytes else Severity.NOTE
     return Problem(severity, (name,), f"{kept}; {whose}", f"if nobody needs it: {drop}")
+
+
+def _of_drained(seen, name, slot, kept, owner):
+    """It was left there on purpose; without a limit it fills the disk all the same."""
+    if drain.slot_stays(seen.servers[name]) or not slot.retained_bytes:
+        return Problem(Severity.NOTE, (name,), f"{kept} for {owner}, which is drained")
+    drop = f"'salt {name} repmgr_pg.slot_drop {slot.slot_name}'"
+    step = f"bring {owner} back before the disk of {name} is full, or give it up: {drop}"
+    return _degraded(name, f"{kept} for {owner}, which is drained, without a limit", step)
 
 
 def _paths(seen: View) -> Iterator[Problem]:
@@ -290,6 +316,10 @@ def _majority(seen: View, elect: Electors) -> Iterator[Problem]:
             f" {len(elect.names)} electors, and besides the primary {len(elect.ready)} can vote"
         )
         idle = [n for n in elect.names[1:] if n not in elect.ready]
+        if seen.drained and not idle:
+            back = ", ".join(map(drained.way_back, seen.drained))
+            yield Problem(Severity.NOTE, (), what, back)
+            return
         step = f"bring {', '.join(idle)} back" if idle else "add or bring back a node"
         yield _degraded("", what, step)
 
@@ -308,6 +338,7 @@ def _routers(seen: View) -> Iterator[Problem]:
 _FINDERS = (
     _primary,
     _mistakes,
+    _drained,
     _silent,
     _nodes,
     _strangers,

@@ -11,6 +11,7 @@ from saltext_repmgr.guard import locks
 from saltext_repmgr.guard import wal
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import pause
@@ -175,7 +176,8 @@ def _checkpoint(connection):
 
 def _await_ready(look, heir, connection):
     """Wait until the heir watches this server and no repmgrd would take it for lost."""
-    others = [n for n in look.spec.members if n.name != look.node.name]
+    away = {n.name for n in look.spec.members if drained.is_recorded(look.seen.server, n)}
+    others = [n for n in look.spec.members if n.name not in (look.node.name, *away)]
     for _ in _looks(READY_SECONDS):
         waiting = [] if db.row(connection, _ARMED, {"name": TAKEOVER})["number"] else [heir.name]
         waiting += [n.name for n in others if n is not heir and not _is_paused(look.spec, n)]

@@ -4,8 +4,10 @@ import fcntl
 import os
 import time
 
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import survey
+from saltext_repmgr.utils.plan import reached
 
 # The events of one failover come within seconds of each other, and the nodes that follow
 # need some of them.
@@ -82,9 +84,12 @@ def curable(spec, replies):
         What the minions returned for ``repmgr_node.report``, see
         :func:`saltext_repmgr.utils.survey.read_reports`.
 
-    A node that does not answer is no reason to begin: its turn comes when its minion is back.
+    A node that does not answer is no reason to begin: its turn comes when its minion is back. Nor
+    is one that is drained.
     """
-    missing = {**survey.read_reports(spec, replies)[3], **routing.read(spec, replies)[1]}
+    said, _, _, missing = survey.read_reports(spec, replies)
+    missing = {**missing, **routing.read(spec, replies)[1]}
     silent = {f"{name}: {why}" for name, why in missing.items()}
-    lines = [ailment.line for ailment in survey.ailments(spec, replies)]
-    return [line for line in lines if line not in silent]
+    away = drained.away(spec, said, reached(said))
+    found = [a for a in survey.ailments(spec, replies) if a.node not in away]
+    return [ailment.line for ailment in found if ailment.line not in silent]

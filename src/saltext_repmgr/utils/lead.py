@@ -59,6 +59,7 @@ def switch_over(cmd, spec, target=None, test=False):
     plan = switchover.examine(spec, observations, missing, target)
     if plan.problems or plan.done or test:
         return Result(plan, problems=plan.problems, seconds=time.monotonic() - began)
+    names = [name for name in names if name not in plan.away]
     parts = {"old": plan.primary, "target": plan.target}
     replies = master.ask(cmd, names, "repmgr_node.switch_over", kwarg=parts)
     nodes = {name: replies.get(name, "did not say what became of it") for name in names}

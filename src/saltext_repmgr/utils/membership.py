@@ -22,6 +22,7 @@ _MAKE = (
     "SELECT pg_create_physical_replication_slot(%(name)s, true)"
     " WHERE NOT EXISTS (SELECT 1 FROM pg_replication_slots WHERE slot_name = %(name)s)"
 )
+_UNITS = Path("/etc/systemd/system")
 _LEFT = "# Written by Salt (saltext-repmgr): this node has left its cluster.\nmanual\n"
 
 
@@ -102,13 +103,7 @@ def leave(layout, units):
     units
         Our own units, beside the server's.
     """
-    for unit in units:
-        link = Path("/etc/systemd/system").glob(f"*.wants/{unit}")
-        for path in link:
-            path.unlink()
-    known = [unit for unit in units if Path("/etc/systemd/system", unit).exists()]
-    if known:
-        host.change(["systemctl", "stop", *known])
+    disable(units)
     if host.postmaster_pid(layout.data_directory) is not None:
         act.stop(layout)
     if Path(layout.config_directory).is_dir():
@@ -116,6 +111,16 @@ def leave(layout, units):
     # Last, as it is what tells a member: a run that was cut off is taken up again.
     os.replace(layout.settings_file, f"{layout.settings_file}.left")
     host.change(["systemctl", "daemon-reload"])
+
+
+def disable(units):
+    """Stop units of ours, and keep them from starting at boot."""
+    for unit in units:
+        for link in _UNITS.glob(f"*.wants/{unit}"):
+            link.unlink()
+    known = [unit for unit in units if (_UNITS / unit).exists()]
+    if known:
+        host.change(["systemctl", "stop", *known])
 
 
 def has_left(layout):

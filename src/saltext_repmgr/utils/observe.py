@@ -9,6 +9,7 @@ from pathlib import Path
 
 from saltext_repmgr.utils import contents
 from saltext_repmgr.utils import db
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import server
@@ -89,7 +90,16 @@ def observe(spec, node, layout):
         repmgrd=repmgrd,
         guard=_guard(layout, units[guard_files.UNIT]),
         members=_members(spec, [n for n in spec.members if n.name != node.name]),
+        drained=own_mark(layout),
     )
+
+
+def own_mark(layout):
+    """Return the :class:`~saltext_repmgr.utils.facts.Drained` of this host, or None."""
+    try:
+        return drained.read(Path(layout.start_file).read_text(encoding="utf-8"))
+    except OSError:
+        return None
 
 
 def _ask_own_server(spec, layout, repmgrd):

@@ -61,10 +61,11 @@ def server_settings(spec, node, layout):
     return settings
 
 
-def _synchronous(spec, node):
-    """Who has to confirm a commit of this node, should it be the primary."""
+def promised(spec, node):
+    """Return ``(number, names)``: how many of which standbys have to confirm a commit of this
+    node, should it be the primary."""
     if not spec.synchronous:
-        return {}
+        return 0, []
     others = [n.name for n in spec.data_nodes if n.name != node.name]
     number = 1
     if isinstance(spec.synchronous, int):
@@ -72,10 +73,15 @@ def _synchronous(spec, node):
     else:
         # A node that is promoted out of the list has the rest of it, or everybody.
         others = [n for n in spec.synchronous if n != node.name] or others
+    return min(number, len(others)), others
+
+
+def _synchronous(spec, node):
+    number, others = promised(spec, node)
     if not others:
         return {}
     names = ", ".join(f'"{name}"' for name in others)
-    return {"synchronous_standby_names": f"ANY {min(number, len(others))} ({names})"}
+    return {"synchronous_standby_names": f"ANY {number} ({names})"}
 
 
 def format_value(value):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import leaving
 from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils import repmgr_conf
@@ -166,6 +167,9 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
     """
     if node.absent:
         return _leave(spec, node, seen, run)
+    if seen.drained is not None:
+        told = f"{node.name} {drained.words(seen.drained)}; {drained.way_back(node.name)}"
+        return Plan(None, notes=(told,))
     if seen.running and seen.server is None:
         return Plan(None, refusal=f"the server on this host cannot be asked: {seen.server_error}")
     servers = visible(seen)
@@ -540,6 +544,8 @@ def _record_differs(spec, node, record, role, upstream):
     """Return in words how the metadata differ from pillar and reality, or ''."""
     if record is None:
         return f"node {node.id} is not in the metadata"
+    if record.drained is not None:
+        return "the history calls it drained"
     wanted = {
         "node_name": node.name,
         "type": role.value,

@@ -1,6 +1,7 @@
 """Questions to a PostgreSQL server; each returns facts and raises when it cannot ask."""
 
 from saltext_repmgr.utils import db
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Server
@@ -32,6 +33,7 @@ SELECT s.system_identifier::text,
        coalesce(current_setting('restore_command', true), '') <> '' AS has_archive,
        current_setting('max_wal_senders')::int AS max_wal_senders,
        current_setting('max_replication_slots')::int AS max_replication_slots,
+       (SELECT setting::int FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS max_slot_wal,
        (SELECT last_failed_wal FROM pg_stat_archiver
          WHERE last_failed_time > coalesce(last_archived_time, '-infinity')) AS archive_failing,
        CASE WHEN current_setting('archive_mode') <> 'off'
@@ -77,12 +79,18 @@ SELECT s.system_identifier::text,
 # The functions answer NULL where repmgr's library is not preloaded.
 _METADATA = """
 SELECT (SELECT coalesce(json_agg(x), '[]') FROM (
-           SELECT node_id, node_name, type, upstream_node_id, active, location, priority, conninfo,
-                  slot_name, config_file
-             FROM repmgr.nodes ORDER BY node_id) x) AS nodes,
+           SELECT n.node_id, n.node_name, n.type, n.upstream_node_id, n.active, n.location,
+                  n.priority, n.conninfo, n.slot_name, n.config_file, e.details AS drained
+             FROM repmgr.nodes n LEFT JOIN LATERAL (
+                  SELECT event, details FROM repmgr.events
+                   WHERE node_id = n.node_id AND event = ANY (%(events)s)
+                   ORDER BY event_timestamp DESC LIMIT 1) e ON e.event = %(drained)s
+            ORDER BY n.node_id) x) AS nodes,
        CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_repmgrd_pid() END AS repmgrd_pid,
        repmgr.repmgrd_is_paused() AS repmgrd_paused
 """
+# Who is registered is back, whatever was before.
+_EVENTS = (drained.EVENT, "primary_register", "standby_register", "witness_register")
 
 
 def describe(connection, role):
@@ -93,7 +101,7 @@ def describe(connection, role):
     """
     facts = db.row(connection, _SERVER, {"role": role})
     if facts.pop("has_nodes"):
-        facts |= db.row(connection, _METADATA)
+        facts |= db.row(connection, _METADATA, {"events": list(_EVENTS), "drained": drained.EVENT})
         facts["nodes"] = tuple(map(_record, facts["nodes"]))
     facts["senders"] = tuple(Sender(**row) for row in facts["senders"])
     facts["slots"] = tuple(Slot(**row) for row in facts["slots"])
@@ -102,4 +110,5 @@ def describe(connection, role):
 
 def _record(row):
     # Whoever registered by hand may have put a password there, and facts travel.
-    return NodeRecord(**{**row, "conninfo": scrub(row["conninfo"])})
+    told = {"conninfo": scrub(row["conninfo"]), "drained": drained.from_json(row["drained"])}
+    return NodeRecord(**{**row, **told})

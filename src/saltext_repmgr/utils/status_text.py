@@ -91,6 +91,8 @@ def _state(node):
         if node.replay_paused:
             return "replay paused"
         return "streaming" if node.receiver == "streaming" else "not streaming"
+    if node.drained is not None and node.state is not State.RUNNING:
+        return "drained"
     return node.state.value
 
 

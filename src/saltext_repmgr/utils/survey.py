@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import leaving
 from saltext_repmgr.utils import plan
@@ -140,12 +141,15 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
     if chosen.problem:
         return Survey(spec.cluster, problems=(chosen.problem,), missing=missing)
     routers, lost = routing.read(spec, replies)
-    missing = {**missing, **silent, **lost}
+    away = drained.away(spec, observations, _servers(observations))
+    missing = {n: why for n, why in {**missing, **silent, **lost}.items() if n not in away}
+    observations = {n: seen for n, seen in observations.items() if n not in away}
     found = _work(spec, observations, chosen, going, bool(going or silent))
+    reason = "; without ".join([chosen.reason, *(f"{n}: {why}" for n, why in missing.items())])
     return replace(
         found,
         missing=missing,
-        reason="; without ".join([chosen.reason, *(f"{n}: {why}" for n, why in missing.items())]),
+        reason="; ".join([reason, *(drained.ailment(n, d, False).line for n, d in away.items())]),
         routers=tuple(routers),
         host_keys=_host_keys(spec, reports),
     )
@@ -264,14 +268,19 @@ def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
     observations, _, problems, missing = read_reports(spec, replies)
     found = [Ailment("", problem) for problem in problems]
     routers, lost = routing.read(spec, replies)
-    found += [Ailment(name, why) for name, why in {**missing, **lost}.items()]
+    away = drained.away(spec, observations, _servers(observations))
+    found += [Ailment(n, why) for n, why in {**missing, **lost}.items() if n not in away]
+    found += [
+        drained.ailment(n, fact, n in observations and observations[n].running)
+        for n, fact in away.items()
+    ]
     chosen = choose_primary(spec, observations)
-    if chosen.problem and not missing:
+    if chosen.problem and not set(missing) - set(away):
         return found + [Ailment("", chosen.problem)]
     primary = plan.reached(observations).get(chosen.primary)
     run = plan.Run(chosen.primary, chosen.new, chosen.system_identifier, assume=test)
     for node in spec.members:
-        if node.name in observations:
+        if node.name in observations and node.name not in away:
             found += node_ailments(spec, node, observations[node.name], run, primary)
     if primary is not None:
         found += _leftovers(spec, _servers(observations), chosen.primary)

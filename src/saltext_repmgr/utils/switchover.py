@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.facts import Observation
@@ -39,6 +40,8 @@ class Switchover:
         What would be done, in words.
     done
         Whether the node is the primary already.
+    away
+        Names of the nodes that are drained: they take no part.
     """
 
     cluster: str
@@ -47,6 +50,7 @@ class Switchover:
     checks: tuple[Check, ...] = ()
     steps: tuple[str, ...] = ()
     done: bool = False
+    away: tuple[str, ...] = ()
 
     @property
     def problems(self):
@@ -64,8 +68,14 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     target
         Name of the node that shall be the primary; None: the standby that is fit best.
     """
-    checks = [_everybody(spec, missing)]
     servers = reached(said)
+    away = drained.away(spec, said, servers)
+    if target in away:
+        problem = f"{target} {drained.words(away[target])}; {drained.way_back(target)} first"
+        return Switchover(spec.cluster, None, target, (Check("candidate", target, problem),))
+    # Who is drained takes no part and is not waited for.
+    spec = drained.without(spec, away)
+    checks = [_everybody(spec, {n: why for n, why in missing.items() if n not in away})]
     live = primaries(spec, servers)
     if len(live) != 1:
         problem = two_primaries(servers, live) if live else "no node is the primary"
@@ -91,9 +101,8 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
         _siblings(spec, servers, primary, target),
         _daemons(spec, said),
     ]
-    return Switchover(
-        spec.cluster, primary, target, tuple(checks), _steps(spec, primary, target, followers)
-    )
+    steps = _steps(spec, primary, target, followers)
+    return Switchover(spec.cluster, primary, target, tuple(checks), steps, away=tuple(away))
 
 
 def followers_of(spec, servers, primary, target):

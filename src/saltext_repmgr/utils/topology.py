@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from dataclasses import field
 from enum import Enum
 
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import upstreams
+from saltext_repmgr.utils.facts import Drained
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.facts import Reach
@@ -60,6 +62,8 @@ class NodeStatus:
         ``running``, ``paused`` or ``down``, as its server says.
     sender
         Its row on its upstream.
+    drained
+        Since when, by whom and why it is out of service on purpose.
     """
 
     name: str
@@ -87,6 +91,7 @@ class NodeStatus:
     repmgrd: str | None = None
     sender: Sender | None = None
     slots: tuple[Slot, ...] = ()
+    drained: Drained | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,8 @@ class View:
         latest timeline.
     routers
         The PgBouncers by host; ``lost`` has hosts of their own that said nothing, and why.
+    drained
+        The nodes that are out of service on purpose.
     """
 
     spec: ClusterSpec
@@ -117,6 +124,7 @@ class View:
     records: Mapping[str, NodeRecord] = field(default_factory=dict)
     routers: Mapping[str, Router] = field(default_factory=dict)
     lost: Mapping[str, str] = field(default_factory=dict)
+    drained: Mapping[str, Drained] = field(default_factory=dict)
 
     @property
     def primary(self):
@@ -171,6 +179,7 @@ def view(spec: ClusterSpec, replies: Mapping[str, object]) -> View:
         records={r.node_name: r for r in _metadata(servers, live)},
         routers=routers,
         lost=lost,
+        drained=drained.away(spec, said, servers),
     )
 
 
@@ -225,6 +234,7 @@ def _node(seen, name, node_id, depth):
         minion=name in seen.said,
         state=seen.state(name),
         repmgrd=_repmgrd(seen, name),
+        drained=seen.drained.get(name),
     )
     if server is None:
         return known

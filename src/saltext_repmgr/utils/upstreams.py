@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils.repmgr_parameters import effective
 
 
@@ -55,7 +56,8 @@ def move(spec, node, servers, primary):
         Name of the live primary, which is in ``servers``.
 
     Pillar's ``upstream`` counts where it is in service. Without one a standby is left where
-    it is as long as that is a member in service: a cascade made by hand is not undone.
+    it is as long as that is a member in service: a cascade made by hand is not undone. One
+    that was drained goes to the primary, which may be another one by now.
     """
     own = servers[node.name]
     current = upstream_of(spec, own)
@@ -64,9 +66,14 @@ def move(spec, node, servers, primary):
         note = f"its upstream {wanted} is no standby in service"
         wanted = None
     if wanted is None:
-        stays = current is not None and (
-            own.receiver == "streaming"
-            or _in_service(spec, servers, current.name, primary, node.name)
+        stays = (
+            current is not None
+            and not drained.is_recorded(servers[primary], current)
+            and not drained.is_recorded(servers[primary], node)
+            and (
+                own.receiver == "streaming"
+                or _in_service(spec, servers, current.name, primary, node.name)
+            )
         )
         wanted = current.name if stays else primary
         note = note and f"{note}: {wanted} is taken"
@@ -83,6 +90,8 @@ def _in_service(spec, servers, name, primary, without):
     while name != primary:
         server = servers.get(name)
         if name in passed or not feeds(server, servers[primary]):
+            return False
+        if drained.is_recorded(servers[primary], spec.nodes[name]):
             return False
         passed.add(name)
         upstream = upstream_of(spec, server)

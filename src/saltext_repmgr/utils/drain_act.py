@@ -1,0 +1,144 @@
+"""What a node does when it goes out of service, and when it comes back."""
+
+import time
+from pathlib import Path
+
+from saltext_repmgr.guard.rules import FRESH_SECONDS
+from saltext_repmgr.utils import act
+from saltext_repmgr.utils import db
+from saltext_repmgr.utils import drain
+from saltext_repmgr.utils import drained
+from saltext_repmgr.utils import host
+from saltext_repmgr.utils import membership
+from saltext_repmgr.utils import observe
+from saltext_repmgr.utils import plan as planning
+from saltext_repmgr.utils import wanted
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import Refused
+from saltext_repmgr.utils.errors import RepmgrError
+
+_RECORD = """
+INSERT INTO repmgr.events (node_id, event, successful, details)
+VALUES (%(id)s, %(event)s, true, %(details)s)
+"""
+_INACTIVE = "UPDATE repmgr.nodes SET active = false WHERE node_id = %(id)s AND active"
+_IN_RECOVERY = "SELECT pg_is_in_recovery() AS it"
+
+
+def take_out(look, by, reason="", keep_slot=None):
+    """Take this node out of service, and keep it there.
+
+    look
+        A :class:`~saltext_repmgr.utils.look.Look` at this node.
+    by, reason
+        Who wants it, and why (str).
+    keep_slot
+        See :func:`saltext_repmgr.utils.drain.examine`.
+
+    Returns ``(what became of it, names of the standbys that have to move first)``; where there are
+    some, the server goes on, and the next call stops it.
+    """
+    spec, node = look.spec, look.node
+    seen = look.again().seen
+    primary = _primary(spec, seen)
+    if primary == node.name:
+        raise Refused(
+            f"{node.name} is the primary; 'salt-run repmgr.drain {node.name}' lets another one take"
+            " over first"
+        )
+    fact = _mark(look, by, reason)
+    servers = planning.visible(seen)
+    _record(spec, node, spec.nodes[primary], servers[primary], fact)
+    fed = drain.feeds(spec, servers, node.name)
+    if fed:
+        return f"drained as soon as {', '.join(fed)} stream from another node", fed
+    _stop(look)
+    dropped = _drop_slots(spec, node, servers, keep_slot)
+    _set_inactive(spec, node, spec.nodes[primary])
+    look.again()
+    return "; ".join([f"{node.name} {drained.words(fact)}", *dropped]), ()
+
+
+def _primary(spec, seen):
+    live = planning.primaries(spec, planning.visible(seen))
+    if len(live) != 1:
+        raise Refused(
+            f"{len(live)} primaries answer this node, one is needed; 'salt-run repmgr.status' tells"
+            " more"
+        )
+    return live[0]
+
+
+def _mark(look, by, reason):
+    """Keep the server from starting. First of all: what is cut off after it is taken up again."""
+    if look.seen.drained is not None:
+        return look.seen.drained
+    if not Path(look.layout.config_directory).is_dir():
+        raise CommandFailed(f"{look.node.name} has no server yet: there is nothing to drain")
+    fact = drained.note(by, reason, int(time.time()))
+    text = drained.start_file(look.node.name, fact)
+    Path(look.layout.start_file).write_text(text, encoding="utf-8")
+    return fact
+
+
+def _record(spec, node, primary, server, fact):
+    """Tell the others: those that stream from here may move now."""
+    if drained.is_recorded(server, node) is not None:
+        return
+    values = {"id": node.id, "event": drained.EVENT, "details": drained.to_json(fact)}
+    with observe.member_connection(spec, primary) as connection:
+        db.run(connection, _RECORD, values)
+
+
+def _stop(look):
+    """repmgrd first, so that nobody is promoted here from now on."""
+    daemon = f"{observe.REPMGRD_UNIT}.service"
+    host.change(["systemctl", "stop", daemon])
+    try:
+        _require_standby(look)
+    except RepmgrError:
+        host.change(["systemctl", "start", daemon])
+        raise
+    membership.disable(wanted.own_units())
+    if host.postmaster_pid(look.layout.data_directory) is not None:
+        act.stop(look.layout)
+    # The mark counts from now on.
+    host.change(["systemctl", "daemon-reload"])
+
+
+def _require_standby(look):
+    if look.node.is_witness or host.postmaster_pid(look.layout.data_directory) is None:
+        return
+    with observe.local_connection(look.spec, look.layout) as connection:
+        if not db.row(connection, _IN_RECOVERY)["it"]:
+            raise Refused(f"{look.node.name} was promoted meanwhile; its server goes on")
+
+
+def _drop_slots(spec, node, servers, keep_slot):
+    told = []
+    for member in spec.data_nodes:
+        server = servers.get(member.name)
+        held = server is not None and member.name != node.name and server.slot(node.slot)
+        if held and not drain.slot_stays(server, keep_slot):
+            if membership.drop_member_slot(spec, member, node.slot):
+                told.append(f"its slot on {member.name} is dropped")
+    return told
+
+
+def _set_inactive(spec, node, primary):
+    """No elector any more: the primary's guard would do that half a minute later.
+
+    Until then an answer from before the stop would have it set it active again.
+    """
+    time.sleep(FRESH_SECONDS)
+    with observe.member_connection(spec, primary) as connection:
+        db.run(connection, _INACTIVE, {"id": node.id})
+
+
+def bring_back(look):
+    """Let the server of this node start again; return whether it was kept from that."""
+    if look.seen.drained is None:
+        return False
+    membership.come_back(look.layout)
+    look.again()
+    return True
