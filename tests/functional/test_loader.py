@@ -89,7 +89,7 @@ def test_every_function_is_documented(loaded, kind, name, node):
         assert name.endswith(".mod_watch") or ".. code-block:: yaml" in text
     else:
         function = name.partition(".")[2]
-        begin = r"CLI Example:\n\n +.. code-block:: bash\n\n +salt(-run)?( -t \d+)?"
+        begin = r"CLI Example:\n\n +.. code-block:: bash\n\n +salt(-run)?( -t \d+)?( -L)?"
         assert re.search(rf"{begin} (\S+ )?repmgr\w*\.{function}\b", text)
 
 
