@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.choice import choose_primary
@@ -304,6 +305,12 @@ def _routers(seen: View) -> Iterator[Problem]:
             yield Problem(severity, (name,), ailment.what, ailment.step)
 
 
+def _passwords(seen: View) -> Iterator[Problem]:
+    """Pillar's must be in force."""
+    for ailment in rotation.ailments(seen.passwords):
+        yield _degraded("", ailment.what, ailment.step)
+
+
 # A new kind of finding is one more function here; what is worst comes first all the same.
 _FINDERS = (
     _primary,
@@ -316,6 +323,7 @@ _FINDERS = (
     _slots,
     _paths,
     _routers,
+    _passwords,
 )
 
 

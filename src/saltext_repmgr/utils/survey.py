@@ -11,6 +11,7 @@ from dataclasses import replace
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import leaving
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import slots
 from saltext_repmgr.utils import upstreams
@@ -44,6 +45,8 @@ class Survey:
         Names of the nodes on which something of a node that left, or moved, is to be removed.
     routers
         Names of the hosts with a PgBouncer that answer.
+    passwords
+        Names of the roles for which pillar has another password than the cluster.
     """
 
     cluster: str
@@ -59,6 +62,7 @@ class Survey:
     leaving: tuple[str, ...] = ()
     tidying: tuple[str, ...] = ()
     routers: tuple[str, ...] = ()
+    passwords: tuple[str, ...] = ()
     order: str = ""
 
 
@@ -143,7 +147,16 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
         missing=missing,
         reason="; without ".join([chosen.reason, *(f"{n}: {why}" for n, why in missing.items())]),
         routers=tuple(routers),
+        passwords=_to_rotate(chosen, observations, replies),
     )
+
+
+def _to_rotate(chosen, observations, replies):
+    """Nothing can be changed while nobody is the primary; what is in force stays so."""
+    live = plan.reached(observations).get(chosen.primary)
+    if live is None or live.in_recovery or live.nodes is None:
+        return ()
+    return rotation.due(rotation.read(replies))
 
 
 def _work(spec, observations, chosen, going, departing):
@@ -265,6 +278,7 @@ def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
         found += _leftovers(spec, _servers(observations), chosen.primary)
         for router in routers.values():
             found += routing.ailments(spec, router, chosen.primary)
+        found += rotation.ailments(rotation.read(replies), planned=test)
     return found
 
 

@@ -8,11 +8,13 @@ from enum import Enum
 
 from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.facts import Passwords
 from saltext_repmgr.utils.facts import Reach
 from saltext_repmgr.utils.facts import Router
 from saltext_repmgr.utils.facts import Sender
@@ -106,6 +108,8 @@ class View:
         latest timeline.
     routers
         The PgBouncers by host; ``lost`` has hosts of their own that said nothing, and why.
+    passwords
+        How far pillar's are in force, by host.
     """
 
     spec: ClusterSpec
@@ -117,6 +121,7 @@ class View:
     records: Mapping[str, NodeRecord] = field(default_factory=dict)
     routers: Mapping[str, Router] = field(default_factory=dict)
     lost: Mapping[str, str] = field(default_factory=dict)
+    passwords: Mapping[str, Passwords] = field(default_factory=dict)
 
     @property
     def primary(self):
@@ -170,6 +175,7 @@ def view(spec: ClusterSpec, replies: Mapping[str, object]) -> View:
         live=tuple(live),
         records={r.node_name: r for r in _metadata(servers, live)},
         routers=routers,
+        passwords=rotation.read(replies),
         lost=lost,
     )
 
