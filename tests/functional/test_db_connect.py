@@ -12,6 +12,7 @@ from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import QueryFailed
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.facts import Reach
+from saltext_repmgr.utils.quoting import pgpass_field
 from tests.functional.support.repmgr import PASSFILE
 from tests.functional.support.repmgr import PASSWORD
 
@@ -166,3 +167,14 @@ def test_a_server_that_answered_is_not_unreachable(primary, statement):
     with pytest.raises(QueryFailed):
         with primary.connect() as connection:
             db.run(connection, statement)
+
+
+def test_a_replication_connection_with_a_password_file(primary, tmp_path):
+    passfile = tmp_path / "pgpass"
+    passfile.touch(mode=0o600)
+    passfile.write_text(f"127.0.0.1:{primary.port}:replication:repmgr:{pgpass_field(PASSWORD)}\n")
+    db.try_replication("127.0.0.1", primary.port, "repmgr", str(passfile))
+    passfile.write_text(f"127.0.0.1:{primary.port}:replication:repmgr:another one\n")
+    with pytest.raises(ConnectionFailed, match="authentication failed") as raised:
+        db.try_replication("127.0.0.1", primary.port, "repmgr", str(passfile))
+    assert raised.value.kind is Reach.REJECTED

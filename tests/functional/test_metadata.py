@@ -97,6 +97,15 @@ def test_a_new_password_of_the_pillar_replaces_the_old_one(whole):
     assert metadata.missing(whole.connect, PASSWORD) == ["password"]
 
 
+def test_a_role_gets_another_password(whole):
+    with whole.connect() as connection:
+        assert metadata.takes(connection, PASSWORD, "nobody") is None
+        assert metadata.takes(connection, "the next one") is False
+        metadata.set_password(connection, "the next one")
+        assert metadata.takes(connection, "the next one") is True
+        assert metadata.takes(connection, PASSWORD) is False
+
+
 def test_the_role_is_no_superuser(whole):
     rights = "SELECT rolsuper, rolcreaterole, rolcreatedb, rolbypassrls FROM pg_authid"
     assert whole.sql(f"{rights} WHERE rolname = 'repmgr'") == "f|f|f|f"

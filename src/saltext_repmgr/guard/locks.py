@@ -1,4 +1,5 @@
-"""Advisory locks by which nodes tell each other of a switchover; see docs/design-switchover.md.
+"""Advisory locks by which nodes tell each other of a switchover (docs/design-switchover.md) and
+of a new password.
 
 They are held by sessions on the old primary and end with them, whatever those end by.
 """
@@ -12,6 +13,11 @@ READY = 2
 PLANNED = 3
 # Held by a router that has paused.
 PAUSED = 4
+
+# repmgr's password is about to change here, as soon as everybody waits for it ...
+ROTATING = 5
+# ... and has changed.
+ROTATED = 6
 
 HELD = """
 SELECT objid::int AS lock FROM pg_locks

@@ -10,13 +10,13 @@ Everything comes from the pillar key ``repmgr``; ``pillar.example`` documents it
 :depends: psycopg2 in Salt's own Python
 """
 
-import salt.pillar
-
 from saltext_repmgr.utils import drain_act
 from saltext_repmgr.utils import facts
+from saltext_repmgr.utils import fresh_pillar
 from saltext_repmgr.utils import handover
 from saltext_repmgr.utils import observe as observing
 from saltext_repmgr.utils import pause as pausing
+from saltext_repmgr.utils import rotate
 from saltext_repmgr.utils import router_observe
 from saltext_repmgr.utils import wanted as wanting
 from saltext_repmgr.utils.boundary import translated
@@ -33,17 +33,7 @@ def __virtual__():
 
 
 def _pillar(refresh=False):
-    if not refresh:
-        return __pillar__
-    # The minion's own copy may be older than the files on the master, and the pillar
-    # modules mask values for callers in Python since Salt 3008.
-    return salt.pillar.get_pillar(
-        __opts__,
-        __grains__.value() if hasattr(__grains__, "value") else dict(__grains__),
-        __opts__["id"],
-        __opts__.get("saltenv"),
-        pillarenv=__opts__.get("pillarenv"),
-    ).compile_pillar()
+    return fresh_pillar.compiled(__opts__, __grains__) if refresh else __pillar__
 
 
 def _subject(refresh=False):
@@ -214,20 +204,46 @@ def back():
     return {"comment": "its server may start again" if changed else "it is not drained"}
 
 
-def report(refresh=True):
+@translated
+def rotate_password(primary, nodes):
+    """
+    Do this node's part when the password of repmgr's role changes to the one in pillar. It is made
+    for ``salt-run repmgr.rotate_password``, which gives every node its part at the same moment;
+    alone it ends within a minute and touches nothing.
+
+    primary
+        Name of the primary (str).
+    nodes
+        Names of all nodes that take part (list of str).
+
+    Returns ``{"comment": what became of it (str)}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt -L node1,node2 repmgr_node.rotate_password node1 '[node1, node2]'
+    """
+    look = Look(_pillar(refresh=True), __opts__, __context__)
+    return {"comment": rotate.take_part(look, primary, nodes)}
+
+
+def report(refresh=True, salt=""):
     """
     Return what an orchestration asks a node before it begins and after it ended.
 
     refresh
         Compile the pillar anew (bool), as a state run would; the minion's own copy may
         be older than the files on the master.
+    salt
+        Also say a hash of the pillar's passwords with this salt (str), to be compared.
 
     Returns a dictionary with ``problems`` (list of str), and where there are none
     ``cluster`` (str), ``version`` (int, PostgreSQL), ``resolution`` (node name to address,
     or an empty string where its host does not resolve here), ``host_key`` (str, with ``ssh`` in
-    pillar: the public key of the host itself) and ``observation``. A host with a PgBouncer says
-    ``router``, and where it is no node nothing but that. Nothing is raised, so that one broken
-    node does not hide what the others say.
+    pillar: the public key of the host itself), ``observation`` and ``passwords``, how far those of
+    pillar are in force. A host with a PgBouncer says ``router``, and where it is no node nothing
+    but these two. Nothing is raised, so that one broken node does not hide what the others say.
 
     CLI Example:
 
@@ -241,7 +257,8 @@ def report(refresh=True):
         if name in spec.routers:
             told["router"] = facts.to_dict(router_observe.observe_router(spec, name))
             if name not in spec.nodes:
-                return told
+                seen = observing.observe_passwords(spec, name, salt=salt)
+                return {**told, "passwords": facts.to_dict(seen)}
         node, layout = wanting.node_of(spec, name), wanting.layout_of(spec)
         return {
             **told,
@@ -249,6 +266,7 @@ def report(refresh=True):
             "resolution": observing.resolve(spec.members),
             "host_key": observing.host_key() if spec.ssh else "",
             "observation": facts.to_dict(observing.observe(spec, node, layout)),
+            "passwords": facts.to_dict(observing.observe_passwords(spec, name, layout, salt)),
         }
     except PillarError as err:
         return {"problems": [f"{key}: {message}" for key, message in err.problems]}

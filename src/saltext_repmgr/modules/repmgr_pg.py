@@ -4,7 +4,7 @@ as an empty answer when it could not ask. Here, "could not ask" is always an err
 
 Without ``host`` the functions ask the server of this minion, over its local socket as the
 ``postgres`` user. With ``host`` they ask another member over TCP as the ``repmgr`` role,
-with the password from pillar.
+with the password that is in force here, or else the one from pillar.
 
 :depends: psycopg2 in Salt's own Python
 """
@@ -13,6 +13,7 @@ from saltext_repmgr.utils import db
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import host as hosting
 from saltext_repmgr.utils import lsn as positions
+from saltext_repmgr.utils import passwords
 from saltext_repmgr.utils import server as asking
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import translated
@@ -36,7 +37,8 @@ def _connect(host=None, port=None, dbname="postgres"):
         return db.connect(
             Layout.socket_directory, port, Layout.os_user, dbname, os_user=Layout.os_user
         )
-    return db.connect(host, port, ROLE_NAME, DATABASE_NAME, password=values.get("password"))
+    password = passwords.of_host(host, port) or values.get("password")
+    return db.connect(host, port, ROLE_NAME, DATABASE_NAME, password=password)
 
 
 @translated

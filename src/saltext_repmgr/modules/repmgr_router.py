@@ -1,8 +1,8 @@
 """
 The PgBouncer of this minion, which follows the primary of a repmgr cluster.
 
-The functions only look. What acts are the states of the ``repmgr.pgbouncer`` SLS, and between
-them the unit ``repmgr-router`` on the host.
+What acts are the states of the ``repmgr.pgbouncer`` SLS, and between them the unit
+``repmgr-router`` on the host; but for ``rotate_password`` the functions only look.
 
 Configuration
 -------------
@@ -12,11 +12,14 @@ Everything comes from the pillar key ``repmgr:pgbouncer``; ``pillar.example`` do
 """
 
 from saltext_repmgr.utils import facts
+from saltext_repmgr.utils import fresh_pillar
+from saltext_repmgr.utils import rotate_router
 from saltext_repmgr.utils import router_files
 from saltext_repmgr.utils import router_observe
 from saltext_repmgr.utils import wanted as wanting
 from saltext_repmgr.utils.boundary import translated
 from saltext_repmgr.utils.errors import PillarError
+from saltext_repmgr.utils.errors import UsageError
 
 __virtualname__ = "repmgr_router"
 
@@ -61,6 +64,32 @@ def wanted():
         "drop_in": router_files.DROP_IN,
         "drop_in_text": router_files.drop_in(),
     }
+
+
+@translated
+def rotate_password(step, primary):
+    """
+    Do this host's part when the password of PgBouncer's role changes to the one in pillar. It is
+    made for ``salt-run repmgr.rotate_password``, which goes from step to step.
+
+    step
+        ``detour``, ``change`` or ``end`` (str).
+    primary
+        Name of the primary (str).
+
+    Returns ``{"comment": what became of it (str)}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt -L node1,router1 repmgr_router.rotate_password detour node1
+    """
+    if step not in rotate_router.STEPS:
+        raise UsageError(f"{step!r} is no step; there are: {', '.join(rotate_router.STEPS)}")
+    spec, name = wanting.read(fresh_pillar.compiled(__opts__, __grains__)), __opts__["id"]
+    layout = wanting.layout_of(spec) if name in spec.nodes else None
+    return {"comment": rotate_router.take_step(spec, name, layout, step, primary)}
 
 
 @translated

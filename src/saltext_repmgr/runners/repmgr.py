@@ -17,6 +17,7 @@ from saltext_repmgr.utils import drain_lead
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import healing
 from saltext_repmgr.utils import lead
+from saltext_repmgr.utils import lead_rotation
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import status as telling
 from saltext_repmgr.utils import survey
@@ -347,6 +348,44 @@ def _maintained(done):
         "checks": [facts.to_dict(check) for check in done.plan.checks],
         "steps": list(done.plan.steps),
         "nodes": dict(done.nodes),
+        "seconds": round(done.seconds, 2),
+    }
+    return _ended(told, 1 if done.problems else 0)
+
+
+@translated
+def rotate_password(cluster=None, test=False):
+    """
+    Put new passwords of pillar in force: of repmgr's role, and of PgBouncer's. See
+    docs/passwords.md. Nothing is touched unless all checks pass.
+
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+    test
+        Only show the checks and the steps (bool).
+
+    Returns a dictionary: ``cluster`` (str), ``roles`` whose password pillar changes (list of str),
+    ``changed`` (bool), ``result`` (str, what became of it), ``checks`` (each with ``name``,
+    ``finding`` and ``problem``), ``steps`` (list of str), ``nodes`` (what each says of its part),
+    ``seconds`` (float) and ``retcode`` (int, the exit code: 0, or 1 where something is not as it
+    should be).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run repmgr.rotate_password test=True
+        salt-run repmgr.rotate_password
+    """
+    done = lead_rotation.rotate(_cmd, _spec(cluster), test)
+    told = {
+        "cluster": done.plan.cluster,
+        "roles": list(done.plan.roles),
+        "changed": done.changed,
+        "result": done.summary,
+        "checks": [facts.to_dict(check) for check in done.plan.checks],
+        "steps": list(done.plan.steps),
+        "nodes": done.nodes,
         "seconds": round(done.seconds, 2),
     }
     return _ended(told, 1 if done.problems else 0)

@@ -20,6 +20,7 @@ from saltext_repmgr.utils import host
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import metadata
 from saltext_repmgr.utils import observe
+from saltext_repmgr.utils import passwords
 from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import rejoin
@@ -110,7 +111,9 @@ def assessed(name):
 @reported
 def passfile(name):
     """
-    Keep the file libpq takes repmgr's password from (0600, of the postgres user).
+    Keep the file libpq takes repmgr's password from (0600, of the postgres user). Where another
+    password than pillar's is in force it stays in the file: see :py:func:`repmgr_cluster.password_rotated
+    <saltext_repmgr.states.repmgr_cluster.password_rotated>`.
 
     name
         Path of the file.
@@ -123,7 +126,7 @@ def passfile(name):
     spec, _, layout = wanted.subject(__pillar__, __opts__["id"])
     return __states__["file.managed"](
         name,
-        contents=repmgr_conf.pgpass(spec).splitlines(),
+        contents=passwords.passfile_text(spec, name).splitlines(),
         user=layout.os_user,
         group=layout.os_user,
         mode="0600",
@@ -371,15 +374,17 @@ def metadata_present(name):
             raise CommandFailed("the server does not run")
         everything = {"repmgr": {"old": None, "new": "role, database, extension and rights"}}
         return _result(name, "would be made once the server runs", everything)
-    missing = metadata.missing(look.connection, look.spec.password)
+    # Pillar's may be another: it counts once all hosts change together.
+    password = passwords.of_member(look.spec, look.node)[0]
+    missing = metadata.missing(look.connection, password)
     if not missing:
         return _result(name, "role, database, extension and rights are as they should be")
     changes = {item: {"old": None, "new": "present"} for item in missing}
     if look.test:
         return _result(name, f"would make: {', '.join(missing)}", changes)
-    metadata.create(look.connection, look.spec.password)
+    metadata.create(look.connection, password)
     look.again()
-    left = metadata.missing(look.connection, look.spec.password)
+    left = metadata.missing(look.connection, password)
     if left:
         return _result(name, f"still missing after the attempt: {', '.join(left)}", changes, False)
     return _result(name, f"made: {', '.join(missing)}", changes)

@@ -4,6 +4,7 @@ States of a whole cluster, for orchestrations on the master.
 
 from saltext_repmgr.utils import drain_lead
 from saltext_repmgr.utils import lead
+from saltext_repmgr.utils import lead_rotation
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils.boundary import reported
 
@@ -158,4 +159,37 @@ def _maintained(name, done, old, new):
     would = test and not plan.done and not done.problems
     changes = {plan.node: {"old": old, "new": new}} if done.changed or would else {}
     result = False if done.problems else None if would else True
+    return {"name": name, "result": result, "changes": changes, "comment": "\n".join(lines)}
+
+
+@reported
+def password_rotated(name, cluster=None):
+    """
+    Have pillar's passwords in force: of repmgr's role, and of PgBouncer's.
+
+    name
+        Anything.
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+
+    Nothing is touched unless every check of docs/passwords.md passes. A dry run shows them.
+
+    .. code-block:: yaml
+
+        the passwords of pillar:
+          repmgr_cluster.password_rotated: []
+    """
+    spec = master.find_spec(__opts__, __pillar__, cluster)
+    test = __opts__["test"]
+    done = lead_rotation.rotate(__salt__["saltutil.cmd"], spec, test)
+    plan = done.plan
+    lines = [done.summary]
+    changes = {}
+    if test and plan.roles:
+        lines += [f"check: {c.name}: {c.problem or c.finding}" for c in plan.checks]
+        lines += [f"would do: {step}" for step in plan.steps]
+    lines += [f"{node}: {said}" for node, said in done.nodes.items() if not done.problems]
+    if done.changed or test and plan.roles and not done.problems:
+        changes = {role: {"old": "another password", "new": "pillar's"} for role in plan.roles}
+    result = False if done.problems else None if test and changes else True
     return {"name": name, "result": result, "changes": changes, "comment": "\n".join(lines)}

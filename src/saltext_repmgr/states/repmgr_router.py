@@ -5,6 +5,7 @@ They are part of the ``repmgr`` SLS files.
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import passwords
 from saltext_repmgr.utils import router_access
 from saltext_repmgr.utils import router_act
 from saltext_repmgr.utils import router_files
@@ -63,14 +64,14 @@ def access_present(name):
     absent = router_access.absent(look.connection, wants.databases)
     there = [database for database in wants.databases if database not in absent]
     told = [f"database {n} does not exist; create it and run again" for n in absent]
-    missing = router_access.missing(look.connection, wants.password, there)
+    missing = router_access.missing(look.connection, there)
     if not missing:
         return _result(name, "; ".join(["role and functions are as they should be", *told]))
     changes = {item: {"old": None, "new": "present"} for item in missing}
     if look.test:
         return _result(name, "; ".join([f"would make: {', '.join(missing)}", *told]), changes)
     router_access.create(look.connection, wants.password, there)
-    left = router_access.missing(look.connection, wants.password, there)
+    left = router_access.missing(look.connection, there)
     if left:
         return _result(name, f"still missing after the attempt: {', '.join(left)}", changes, False)
     return _result(name, "; ".join([f"made: {', '.join(missing)}", *told]), changes)
@@ -116,7 +117,7 @@ def passfile(name):
         /etc/repmgr/router-pgpass:
           repmgr_router.passfile: []
     """
-    return _secret(name, router_files.pgpass(_spec()), "0600")
+    return _secret(name, router_files.pgpass(passwords.router_password(_spec())), "0600")
 
 
 @reported
@@ -132,7 +133,7 @@ def userlist(name):
         /etc/pgbouncer/userlist.txt:
           repmgr_router.userlist: []
     """
-    return _secret(name, router_files.userlist(_spec()), "0640")
+    return _secret(name, router_files.userlist(passwords.router_password(_spec())), "0640")
 
 
 def _secret(name, text, mode):
@@ -185,7 +186,7 @@ def pgbouncer_running(name):
           repmgr_router.pgbouncer_running: []
     """
     spec, unit = _spec(), host.units(name)[name]
-    texts = router_files.texts(spec)
+    texts = router_files.texts(spec, passwords.router_password(spec))
     if __opts__["test"]:
         stale = [path for path, text in texts.items() if not host.holds(path, text)]
     else:

@@ -19,6 +19,9 @@ from saltext_repmgr.utils.facts import Reach
 CONNECT_TIMEOUT = 2
 STATEMENT_TIMEOUT = 10
 
+# What a server shows of who is asking.
+NAME = "saltext-repmgr"
+
 # What is written here must not wait for a standby that is not there yet.
 _OPTIONS = f"-c statement_timeout={STATEMENT_TIMEOUT}s -c search_path= -c synchronous_commit=local"
 
@@ -62,7 +65,7 @@ def connect(
     password=None,
     os_user=None,
     timeout=CONNECT_TIMEOUT,
-    name="saltext-repmgr",
+    name=NAME,
 ):
     """Yield an autocommit connection.
 
@@ -117,6 +120,31 @@ def connect(
         raise QueryFailed(text) from None
     finally:
         connection.close()
+
+
+def try_replication(host, port, user, passfile):
+    """Connect and disconnect as a WAL receiver does.
+
+    passfile
+        Path of the file that libpq takes the password from.
+
+    Raises :class:`~saltext_repmgr.utils.errors.ConnectionFailed`.
+    """
+    import psycopg2  # pylint: disable=import-outside-toplevel
+    from psycopg2.extras import PhysicalReplicationConnection
+
+    parameters = {"host": host, "port": port, "user": user, "dbname": "replication"}
+    try:
+        psycopg2.connect(
+            **parameters,
+            passfile=passfile,
+            connect_timeout=CONNECT_TIMEOUT,
+            application_name=NAME,
+            connection_factory=PhysicalReplicationConnection,
+        ).close()
+    except psycopg2.OperationalError as err:
+        text = " ".join(str(err).split())
+        raise ConnectionFailed(text, kind=classify(text)) from None
 
 
 def classify(text):

@@ -230,6 +230,38 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Passwords:
+    """How far pillar's passwords are in force, as one host sees it.
+
+    role, router_role
+        Whether its own server takes pillar's for repmgr's role, and for PgBouncer's; None: there is
+        no server to ask, or no such role.
+    stale
+        Names of the members for which its password file has another.
+    router_stale
+        Whether PgBouncer's files have another.
+    digest
+        What hosts with the same passwords in pillar say alike.
+    """
+
+    role: bool | None = None
+    stale: tuple[str, ...] = ()
+    router_role: bool | None = None
+    router_stale: bool = False
+    digest: str = ""
+
+    @property
+    def due(self):
+        """Whether repmgr's is to be changed, seen from here."""
+        return self.role is False or bool(self.stale)
+
+    @property
+    def router_due(self):
+        """Whether PgBouncer's is to be changed, seen from here."""
+        return self.router_role is False or self.router_stale
+
+
+@dataclass(frozen=True)
 class Observation:
     """All that one node can say about itself and the other members."""
 

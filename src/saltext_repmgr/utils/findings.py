@@ -12,6 +12,7 @@ from enum import Enum
 from saltext_repmgr.utils import drain
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.choice import choose_primary
@@ -334,6 +335,12 @@ def _routers(seen: View) -> Iterator[Problem]:
             yield Problem(severity, (name,), ailment.what, ailment.step)
 
 
+def _passwords(seen: View) -> Iterator[Problem]:
+    """Pillar's must be in force."""
+    for ailment in rotation.ailments(seen.passwords):
+        yield _degraded("", ailment.what, ailment.step)
+
+
 # A new kind of finding is one more function here; what is worst comes first all the same.
 _FINDERS = (
     _primary,
@@ -347,6 +354,7 @@ _FINDERS = (
     _slots,
     _paths,
     _routers,
+    _passwords,
 )
 
 

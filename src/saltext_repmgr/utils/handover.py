@@ -21,8 +21,6 @@ from saltext_repmgr.utils import slots
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.plan import Step
-from saltext_repmgr.utils.spec import DATABASE_NAME
-from saltext_repmgr.utils.spec import ROLE_NAME
 
 # All nodes get their parts at once; a busy minion is some seconds late.
 BEGIN_SECONDS = 30
@@ -323,14 +321,7 @@ def _promote(look, own):
 def _watch(spec, primary):
     """Return when the old primary ends its sessions, or what it holds is gone."""
     with contextlib.suppress(RepmgrError):
-        with db.connect(
-            host=primary.host,
-            port=spec.postgres.port,
-            user=ROLE_NAME,
-            dbname=DATABASE_NAME,
-            password=spec.password,
-            name=TAKEOVER,
-        ) as connection:
+        with observe.member_connection(spec, primary, name=TAKEOVER) as connection:
             while locks.BEGUN in _held(connection):
                 # The end of the session can be read from its socket.
                 select.select([connection.fileno()], [], [], 0.5)

@@ -282,7 +282,8 @@ def _router_rules(spec):
         # A host that is only known by its name has to have one in reverse, too.
         where = network(address) if checks.ip_address(address) else address
         databases = tuple(Token(name) for name in spec.pgbouncer.databases)
-        looks = (Token(ROUTER_DATABASE),), (Token(ROUTER_ROLE),)
+        # With its members: one stands in for it while its password is changed.
+        looks = (Token(ROUTER_DATABASE),), (Token(f"+{ROUTER_ROLE}"),)
         for names, users in ((databases, (Token("all"),)), looks):
             rules.append(Rule("host", names, users, where, "scram-sha-256"))
     return rules

@@ -84,13 +84,12 @@ def create(connect, password):
     whatever it logs.
     """
     with connect("postgres") as connection:
-        stored_as = verifier(connection, password, ROLE_NAME)
         if not db.rows(connection, _ROLE, {"role": ROLE_NAME}):
             db.run(connection, f"CREATE ROLE {ROLE_NAME}")
         stored = db.row(connection, _ROLE, {"role": ROLE_NAME})["rolpassword"]
         db.run(connection, f"ALTER ROLE {ROLE_NAME} LOGIN REPLICATION")
         if not scram.matches(stored, password):
-            db.run(connection, f"ALTER ROLE {ROLE_NAME} PASSWORD %(v)s", {"v": stored_as})
+            set_password(connection, password)
         db.run(connection, f"GRANT pg_monitor TO {ROLE_NAME}")
         # Its metadata must be writable while no synchronous standby is there.
         db.run(connection, f"ALTER ROLE {ROLE_NAME} SET synchronous_commit = local")
@@ -109,6 +108,18 @@ def create(connect, password):
             db.run(connection, f"GRANT EXECUTE ON FUNCTION {function} TO {ROLE_NAME}")
         if _has_pg_checkpoint(connection):
             db.run(connection, f"GRANT pg_checkpoint TO {ROLE_NAME}")
+
+
+def takes(connection, password, role=ROLE_NAME):
+    """Whether a role's stored verifier fits a password; None where there is no such role."""
+    found = db.rows(connection, _ROLE, {"role": role})
+    return scram.matches(found[0]["rolpassword"], password) if found else None
+
+
+def set_password(connection, password, role=ROLE_NAME):
+    """Give a role another password; a server that logs statements logs the verifier of it."""
+    stored_as = verifier(connection, password, role)
+    db.run(connection, f"ALTER ROLE {role} PASSWORD %(v)s", {"v": stored_as})
 
 
 def _has_pg_checkpoint(connection):

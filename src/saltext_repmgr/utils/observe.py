@@ -12,16 +12,20 @@ from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import metadata
+from saltext_repmgr.utils import passwords
 from saltext_repmgr.utils import server
 from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.facts import Guard
 from saltext_repmgr.utils.facts import Member
 from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.facts import Passwords
 from saltext_repmgr.utils.facts import Reach
 from saltext_repmgr.utils.facts import Repmgrd
 from saltext_repmgr.utils.spec import DATABASE_NAME
 from saltext_repmgr.utils.spec import ROLE_NAME
+from saltext_repmgr.utils.spec import ROUTER_ROLE
 
 REPMGRD_UNIT = "repmgrd"
 _STARTING_SECONDS = 5
@@ -40,15 +44,27 @@ def local_connection(spec, layout, dbname=DATABASE_NAME):
     )
 
 
-def member_connection(spec, node, dbname=DATABASE_NAME):
-    """Return a context manager with a connection to a member, as repmgr's role."""
-    return db.connect(
-        host=node.host,
-        port=spec.postgres.port,
-        user=ROLE_NAME,
-        dbname=dbname,
-        password=spec.password,
-    )
+@contextlib.contextmanager
+def member_connection(spec, node, dbname=DATABASE_NAME, name=db.NAME):
+    """Yield a connection to a member, as repmgr's role: with the password that is in force here,
+    and where that is refused with the one of pillar.
+
+    name
+        What the server shows as ``application_name``.
+    """
+    with contextlib.ExitStack() as stack:
+        *first, last = passwords.of_member(spec, node)
+        there = (node.host, spec.postgres.port, ROLE_NAME, dbname)
+        connection = None
+        for password in first:
+            try:
+                connection = stack.enter_context(db.connect(*there, password=password, name=name))
+            except ConnectionFailed as err:
+                if err.kind is not Reach.REJECTED:
+                    raise
+        if connection is None:
+            connection = stack.enter_context(db.connect(*there, password=last, name=name))
+        yield connection
 
 
 def host_key():
@@ -188,3 +204,41 @@ def resolve(nodes):
         except OSError:
             found[node.name] = ""
     return found
+
+
+def observe_passwords(spec, name, layout=None, salt=""):
+    """Return the :class:`~saltext_repmgr.utils.facts.Passwords` of this host.
+
+    name
+        Its minion id.
+    layout
+        Where things lie on a node; None: it is no node of the cluster.
+    salt
+        For the comparison of the pillars; without it there is none.
+    """
+    role = router_role = None
+    stale = ()
+    if layout is not None:
+        found = passwords.read(spec)
+        stale = tuple(n for n, password in found.items() if password != spec.password)
+        role, router_role = _own_server(spec, layout)
+    return Passwords(
+        role=role,
+        stale=stale,
+        router_role=router_role,
+        router_stale=name in spec.routers and passwords.router_is_stale(spec),
+        digest=passwords.digest(spec, salt) if salt else "",
+    )
+
+
+def _own_server(spec, layout):
+    if host.postmaster_pid(layout.data_directory) is None:
+        return None, None
+    try:
+        with local_connection(spec, layout, "postgres") as connection:
+            role = metadata.takes(connection, spec.password)
+            router = spec.pgbouncer
+            taken = metadata.takes(connection, router.password, ROUTER_ROLE) if router else None
+            return role, taken
+    except RepmgrError:
+        return None, None

@@ -112,15 +112,18 @@ def _format(value):
     return quoting.config_string(str(value))
 
 
-def pgpass(spec):
+def pgpass(spec, passwords):
     """The libpq password file for all members, for repmgr's database and for replication.
+
+    passwords
+        ``{node name: password}``.
 
     It holds the password: write it with mode 0600 and never show a difference of it.
     """
-    password = quoting.pgpass_field(spec.password)
     lines = []
     for node in spec.members:
         for database in (DATABASE_NAME, "replication"):
             fields = (node.host, str(spec.postgres.port), database, ROLE_NAME)
-            lines.append(":".join([*map(quoting.pgpass_field, fields), password]) + "\n")
+            fields += (passwords[node.name],)
+            lines.append(":".join(map(quoting.pgpass_field, fields)) + "\n")
     return "".join(lines)

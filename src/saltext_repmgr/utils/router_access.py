@@ -6,7 +6,6 @@ The role may log in and call that function, and nothing else.
 
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import metadata
-from saltext_repmgr.utils import scram
 from saltext_repmgr.utils.spec import ROUTER_ROLE
 
 SCHEMA = "pgbouncer"
@@ -56,13 +55,11 @@ def absent(connect, databases):
     return [name for name in databases if name not in there]
 
 
-def missing(connect, password, databases):
+def missing(connect, databases):
     """Return what is missing, as a list of words; an empty list when all is there.
 
     connect
         As in :func:`absent`.
-    password
-        Clear text that the role's stored verifier must match.
     databases
         Names of databases that exist.
     """
@@ -71,7 +68,7 @@ def missing(connect, password, databases):
     if not found:
         return ["role", "password", *(f"function in {name}" for name in databases)]
     gaps = [] if found[0]["plain"] else ["role"]
-    if not scram.matches(found[0]["rolpassword"], password):
+    if found[0]["rolpassword"] is None:
         gaps.append("password")
     for name in databases:
         with connect(name) as connection:
@@ -82,7 +79,12 @@ def missing(connect, password, databases):
 
 
 def create(connect, password, databases):
-    """Make whatever :func:`missing` found; may be run at any time."""
+    """Make whatever :func:`missing` found; may be run at any time.
+
+    password
+        Clear text, for a role that has none. That of another is changed together with the files
+        of all PgBouncers, and not here.
+    """
     with connect("postgres") as connection:
         if not db.rows(connection, _ROLE, {"role": ROUTER_ROLE}):
             db.run(connection, f"CREATE ROLE {ROUTER_ROLE}")
@@ -92,9 +94,8 @@ def create(connect, password, databases):
             " NOBYPASSRLS",
         )
         stored = db.row(connection, _ROLE, {"role": ROUTER_ROLE})["rolpassword"]
-        if not scram.matches(stored, password):
-            verifier = metadata.verifier(connection, password, ROUTER_ROLE)
-            db.run(connection, f"ALTER ROLE {ROUTER_ROLE} PASSWORD %(v)s", {"v": verifier})
+        if stored is None:
+            metadata.set_password(connection, password, ROUTER_ROLE)
     for name in databases:
         with connect(name) as connection:
             if db.rows(connection, _IS_THERE, {"role": ROUTER_ROLE, "body": _BODY}) != [

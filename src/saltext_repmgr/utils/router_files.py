@@ -12,6 +12,7 @@ from saltext_repmgr.utils import quoting
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import router_access
 from saltext_repmgr.utils.spec import ROUTER_DATABASE
+from saltext_repmgr.utils.spec import ROUTER_DETOUR
 from saltext_repmgr.utils.spec import ROUTER_ROLE
 from saltext_repmgr.utils.spec import Layout
 
@@ -76,8 +77,12 @@ DEFAULTS = {
 }
 
 
-def settings(spec, layout=Layout):
-    """Return all settings of ``pgbouncer.ini`` by name, as text."""
+def settings(spec, auth_user=ROUTER_ROLE, layout=Layout):
+    """Return all settings of ``pgbouncer.ini`` by name, as text.
+
+    auth_user
+        The role as which PgBouncer looks up its clients.
+    """
     wanted = spec.pgbouncer
     found = {
         **DEFAULTS,
@@ -87,7 +92,7 @@ def settings(spec, layout=Layout):
         "pidfile": f"{layout.socket_directory}/pgbouncer.pid",
         "auth_type": "scram-sha-256",
         "auth_file": USERLIST,
-        "auth_user": ROUTER_ROLE,
+        "auth_user": auth_user,
         "auth_query": router_access.AUTH_QUERY,
         "admin_users": layout.os_user,
     }
@@ -98,29 +103,35 @@ def _text(value):
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def ini(spec):
+def ini(spec, auth_user=ROUTER_ROLE):
     """Return the text of ``pgbouncer.ini``; there is no secret in it."""
-    lines = [f"{name} = {value}\n" for name, value in settings(spec).items()]
+    lines = [f"{name} = {value}\n" for name, value in settings(spec, auth_user).items()]
     return (
         "; Written by Salt (saltext-repmgr); change the pillar 'repmgr' instead.\n"
-        f"; Where the databases are, repmgr-router says.\n%include {DATABASES}\n\n"
+        f"; Where the databases are, repmgr-router says.\n%include {DATABASES}\n"
         f"[pgbouncer]\n{''.join(lines)}"
     )
 
 
-def userlist(spec):
+def userlist(password, detour=None):
     """Return the text of ``userlist.txt``, which is a secret.
+
+    password
+        Of PgBouncer's role.
+    detour
+        Of the role that stands in for it while its password is changed; None: there is none.
 
     With the other roles' verifiers PgBouncer can only do what their clients ask for; with its own
     role it logs in by itself, for which it takes the password.
     """
-    password = spec.pgbouncer.password.replace('"', '""')
-    return f'"{ROUTER_ROLE}" "{password}"\n'
+    roles = {ROUTER_ROLE: password, **({ROUTER_DETOUR: detour} if detour else {})}
+    quoted = {role: text.replace('"', '""') for role, text in roles.items()}
+    return "".join(f'"{role}" "{text}"\n' for role, text in quoted.items())
 
 
-def pgpass(spec):
+def pgpass(password):
     """Return the text of the router's password file for libpq, which is a secret."""
-    return f"*:*:*:{ROUTER_ROLE}:{quoting.pgpass_field(spec.pgbouncer.password)}\n"
+    return f"*:*:*:{ROUTER_ROLE}:{quoting.pgpass_field(password)}\n"
 
 
 def conninfo(host, port, dbname):
@@ -158,9 +169,13 @@ def drop_in():
     return _DROP_IN
 
 
-def texts(spec):
-    """Return ``{path: text}`` of what PgBouncer reads when it starts."""
-    return {INI: ini(spec), USERLIST: userlist(spec), DROP_IN: _DROP_IN}
+def texts(spec, password):
+    """Return ``{path: text}`` of what PgBouncer reads when it starts.
+
+    password
+        Of its role.
+    """
+    return {INI: ini(spec), USERLIST: userlist(password), DROP_IN: _DROP_IN}
 
 
 def _programs():

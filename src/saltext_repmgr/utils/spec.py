@@ -11,6 +11,8 @@ DATABASE_NAME = "repmgr"
 # PgBouncer's own role, and the database from which it looks at the servers.
 ROUTER_ROLE = "pgbouncer"
 ROUTER_DATABASE = "postgres"
+# Stands in for it while its password is changed.
+ROUTER_DETOUR = "pgbouncer_detour"
 
 
 class Role(str, Enum):

@@ -12,6 +12,7 @@ from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import leaving
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import slots
 from saltext_repmgr.utils import upstreams
@@ -48,6 +49,8 @@ class Survey:
     host_keys
         The address by which nodes reach each other over SSH to the type and the text of its
         public key.
+    passwords
+        Names of the roles for which pillar has another password than the cluster.
     """
 
     cluster: str
@@ -64,6 +67,7 @@ class Survey:
     tidying: tuple[str, ...] = ()
     routers: tuple[str, ...] = ()
     host_keys: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    passwords: tuple[str, ...] = ()
     order: str = ""
 
 
@@ -152,12 +156,21 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
         reason="; ".join([reason, *(drained.ailment(n, d, False).line for n, d in away.items())]),
         routers=tuple(routers),
         host_keys=_host_keys(spec, reports),
+        passwords=_to_rotate(chosen, observations, replies),
     )
 
 
 def _host_keys(spec, reports):
     told = {spec.nodes[name].host: report.get("host_key", "") for name, report in reports.items()}
     return {address: tuple(key.split()[:2]) for address, key in told.items() if key}
+
+
+def _to_rotate(chosen, observations, replies):
+    """Nothing can be changed while nobody is the primary; what is in force stays so."""
+    live = plan.reached(observations).get(chosen.primary)
+    if live is None or live.in_recovery or live.nodes is None:
+        return ()
+    return rotation.due(rotation.read(replies))
 
 
 def _work(spec, observations, chosen, going, departing):
@@ -286,6 +299,7 @@ def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
         found += _leftovers(spec, _servers(observations), chosen.primary)
         for router in routers.values():
             found += routing.ailments(spec, router, chosen.primary)
+        found += rotation.ailments(rotation.read(replies), planned=test)
     return found
 
 

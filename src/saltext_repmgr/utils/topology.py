@@ -9,12 +9,14 @@ from enum import Enum
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils import plan
+from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.facts import Drained
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.facts import Passwords
 from saltext_repmgr.utils.facts import Reach
 from saltext_repmgr.utils.facts import Router
 from saltext_repmgr.utils.facts import Sender
@@ -113,6 +115,8 @@ class View:
         The PgBouncers by host; ``lost`` has hosts of their own that said nothing, and why.
     drained
         The nodes that are out of service on purpose.
+    passwords
+        How far pillar's are in force, by host.
     """
 
     spec: ClusterSpec
@@ -125,6 +129,7 @@ class View:
     routers: Mapping[str, Router] = field(default_factory=dict)
     lost: Mapping[str, str] = field(default_factory=dict)
     drained: Mapping[str, Drained] = field(default_factory=dict)
+    passwords: Mapping[str, Passwords] = field(default_factory=dict)
 
     @property
     def primary(self):
@@ -178,6 +183,7 @@ def view(spec: ClusterSpec, replies: Mapping[str, object]) -> View:
         live=tuple(live),
         records={r.node_name: r for r in _metadata(servers, live)},
         routers=routers,
+        passwords=rotation.read(replies),
         lost=lost,
         drained=drained.away(spec, said, servers),
     )

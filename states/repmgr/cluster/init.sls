@@ -17,6 +17,13 @@ preflight:
     - comment: {{ (check.reason ~ '; order of work: ' ~ check.order) | tojson }}
 
 {%- if not check.problems %}
+{%- if check.passwords %}
+
+# Pillar has another one than the cluster. Until this is done the one of before is used.
+passwords:
+  repmgr_cluster.password_rotated:
+    - cluster: {{ check.cluster | tojson }}
+{%- endif %}
 
 prepare:
   salt.state:

@@ -168,8 +168,8 @@ class Stage:
 
     def start_pgbouncer(self):
         """Start it as the state's files have it."""
-        self.write("USERLIST", router_files.userlist(self.spec))
-        self.write("PASSFILE", router_files.pgpass(self.spec))
+        self.write("USERLIST", router_files.userlist(self.spec.pgbouncer.password))
+        self.write("PASSFILE", router_files.pgpass(self.spec.pgbouncer.password))
         if not self.path("DATABASES").exists():
             self.write("DATABASES", "[databases]\n")
         path = self.write("pgbouncer.ini", self.ini())

@@ -1,6 +1,7 @@
 import pytest
 
 from saltext_repmgr.utils import errors
+from saltext_repmgr.utils import passwords
 from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import spool
@@ -170,9 +171,12 @@ def test_pgpass_has_two_lines_for_each_member_and_escapes():
         "a": {"id": 1, "host": "db1", "role": "primary"},
         "c": {"id": 3, "host": "fd00::3", "ensure": "absent"},
     }
-    assert repmgr_conf.pgpass(pillar.read(value)) == (
+    spec = pillar.read(value)
+    text = repmgr_conf.pgpass(spec, {"a": spec.password, "b": "another:one"})
+    assert text == (
         "db1:5433:repmgr:repmgr:correct\\:horse\\\\battery\n"
         "db1:5433:replication:repmgr:correct\\:horse\\\\battery\n"
-        "fd00\\:\\:2:5433:repmgr:repmgr:correct\\:horse\\\\battery\n"
-        "fd00\\:\\:2:5433:replication:repmgr:correct\\:horse\\\\battery\n"
+        "fd00\\:\\:2:5433:repmgr:repmgr:another\\:one\n"
+        "fd00\\:\\:2:5433:replication:repmgr:another\\:one\n"
     )
+    assert passwords.held(spec, text) == {"a": spec.password, "b": "another:one"}

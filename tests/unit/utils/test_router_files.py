@@ -46,8 +46,8 @@ def test_no_file_but_two_has_the_password():
     texts = [router_files.ini(spec), *(t for t, _ in router_files.files(spec, "node1").values())]
     escaped = json.dumps(SECRET)[1:-1]
     assert [text for text in texts if SECRET in text or escaped in text] == []
-    assert router_files.userlist(spec) == '"pgbouncer" "it\'s:""another""\\horse"\n'
-    assert router_files.pgpass(spec) == '*:*:*:pgbouncer:it\'s\\:"another"\\\\horse\n'
+    assert router_files.userlist(SECRET) == '"pgbouncer" "it\'s:""another""\\horse"\n'
+    assert router_files.pgpass(SECRET) == '*:*:*:pgbouncer:it\'s\\:"another"\\\\horse\n'
 
 
 def settings(**changes):
@@ -85,7 +85,7 @@ def test_who_is_let_in():
     lines = [str(rule) for rule in hba.cluster_rules(spec)][2:]
     assert lines == [
         "host app,more all 192.168.1.10/32 scram-sha-256",
-        "host postgres pgbouncer 192.168.1.10/32 scram-sha-256",
+        "host postgres +pgbouncer 192.168.1.10/32 scram-sha-256",
         "host app,more all 192.168.1.60/32 scram-sha-256",
-        "host postgres pgbouncer 192.168.1.60/32 scram-sha-256",
+        "host postgres +pgbouncer 192.168.1.60/32 scram-sha-256",
     ]

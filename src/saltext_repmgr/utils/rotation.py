@@ -1,0 +1,187 @@
+"""May the passwords of pillar be put in force, and what would that take? Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from saltext_repmgr.utils import facts
+from saltext_repmgr.utils import lsn
+from saltext_repmgr.utils.ailment import Ailment
+from saltext_repmgr.utils.facts import Passwords
+from saltext_repmgr.utils.plan import primaries
+from saltext_repmgr.utils.plan import reached
+from saltext_repmgr.utils.plan import two_primaries
+from saltext_repmgr.utils.spec import ClusterSpec
+from saltext_repmgr.utils.switchover import MOST_LAG_BYTES
+from saltext_repmgr.utils.switchover import Check
+
+STEP = "'salt-run repmgr.rotate_password'"
+_HEAL = "'salt-run state.orchestrate repmgr.cluster'"
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A change of passwords as it is planned.
+
+    roles
+        Names of the roles whose password is to be changed.
+    nodes
+        Names of the members that answer. One that is still to be made is not among them, and once
+        the role is changed those that are away come later.
+    steps
+        What would be done, in words.
+    """
+
+    cluster: str
+    primary: str | None = None
+    roles: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    steps: tuple[str, ...] = ()
+
+    @property
+    def problems(self):
+        """What stands against it, a line each."""
+        return tuple(f"{c.name}: {c.problem}" for c in self.checks if c.problem)
+
+
+def read(replies: Mapping[str, object]):
+    """Return ``{name: Passwords}`` of what the minions returned for ``repmgr_node.report``."""
+    return {
+        name: facts.from_dict(Passwords, reply["passwords"])
+        for name, reply in replies.items()
+        if isinstance(reply, Mapping) and reply.get("passwords")
+    }
+
+
+def due(found: Mapping[str, Passwords]):
+    """Return the names of the roles for which a host has another password than pillar."""
+    roles = {
+        "repmgr": any(p.due for p in found.values()),
+        "pgbouncer": any(p.router_due for p in found.values()),
+    }
+    return tuple(role for role, yes in roles.items() if yes)
+
+
+def ailments(found: Mapping[str, Passwords], planned=False):
+    """Return an :class:`~saltext_repmgr.utils.ailment.Ailment` for each role whose password in
+    pillar is not in force everywhere.
+
+    planned
+        Whether a run that is only tried would change that.
+    """
+    for role in due(found):
+        late = sorted(n for n, p in found.items() if (p.due if role == "repmgr" else p.router_due))
+        what = f"pillar's password of role {role} is not in force on {', '.join(late)}"
+        yield Ailment("", what, f"{STEP} changes it", planned=planned)
+
+
+def examine(spec: ClusterSpec, said, missing, found: Mapping[str, Passwords]) -> Rotation:
+    """Return the :class:`Rotation`.
+
+    said, missing
+        What each member that answered said of itself, and the others with the reason.
+    found
+        The :class:`~saltext_repmgr.utils.facts.Passwords` of all that answered.
+    """
+    roles = due(found)
+    if not roles:
+        return Rotation(spec.cluster)
+    servers = reached(said)
+    live = primaries(spec, servers)
+    if len(live) != 1:
+        problem = two_primaries(servers, live) if live else f"no node is the primary; {_HEAL} first"
+        return Rotation(spec.cluster, roles=roles, checks=(_check("one primary", problem),))
+    primary = live[0]
+    # What was begun has to be ended, also with those that are there.
+    begun = not _unbegun(found[primary], roles)
+    names = tuple(n.name for n in spec.members if n.name in said and not _is_new(said[n.name]))
+    checks = (
+        _check("every member answers", "" if begun else _silent(spec, missing, found)),
+        _check("one password in all pillars", _pillars(found)),
+        _check("the standbys have all", _standbys(spec, servers, primary, names)),
+        _check("repmgrd runs", "" if begun else _daemons(names, said)),
+    )
+    return Rotation(spec.cluster, primary, roles, names, checks, _steps(spec, primary, roles))
+
+
+def refused(spec: ClusterSpec, problems) -> Rotation:
+    """Return a :class:`Rotation` that cannot be planned, as the hosts' pillars are wrong."""
+    return Rotation(spec.cluster, checks=(_check("pillar", "; ".join(problems)),))
+
+
+def _check(name, problem):
+    return Check(name, "no" if problem else "yes", problem)
+
+
+def _is_new(seen):
+    """Whether a node is still to be made; it gets the new password then."""
+    return not seen.member and seen.server is None
+
+
+def _unbegun(own, roles):
+    """Whether the primary has all of the former passwords."""
+    taken = {"repmgr": own.role, "pgbouncer": own.router_role}
+    return all(taken[role] is False for role in roles)
+
+
+def _silent(spec, missing, found):
+    lines = [f"{name}: {why}" for name, why in missing.items()]
+    lines += [
+        f"{n}: its minion does not answer" for n in spec.routers if n not in {**found, **missing}
+    ]
+    hint = "mend that first, or it would be left with the former password"
+    return f"{'; '.join(lines)}; {hint}" if lines else ""
+
+
+def _pillars(found):
+    groups = {}
+    for name, seen in found.items():
+        groups.setdefault(seen.digest, []).append(name)
+    if len(groups) < 2:
+        return ""
+    listed = "; ".join(" and ".join(names) for names in groups.values())
+    return f"they differ: {listed}. Give all of them the same 'password' and 'pgbouncer: password'"
+
+
+def _standbys(spec, servers, primary, names):
+    wrong = []
+    for node in spec.members:
+        server = servers.get(node.name)
+        if node.name not in names or node.name == primary:
+            continue
+        if server is None:
+            wrong.append(f"the server of {node.name} does not answer")
+        elif node.is_witness:
+            continue
+        elif server.receiver != "streaming":
+            wrong.append(f"{node.name} does not stream")
+        elif server.replay_paused:
+            wrong.append(f"replay is paused on {node.name} ('SELECT pg_wal_replay_resume()')")
+        elif server.replay_lsn and servers[primary].lsn:
+            behind = lsn.diff(servers[primary].lsn, server.replay_lsn)
+            if behind > MOST_LAG_BYTES:
+                wrong.append(f"{node.name} is {behind} bytes behind; wait")
+    return f"{'; '.join(wrong)}; {_HEAL} mends what can be mended" if wrong else ""
+
+
+def _daemons(names, said):
+    wrong = [name for name in names if not said[name].repmgrd.attached]
+    return f"not on {', '.join(wrong)}; {_HEAL} starts it" if wrong else ""
+
+
+def _steps(spec, primary, roles):
+    lines = []
+    if "repmgr" in roles:
+        lines += [
+            f"the password of role repmgr is changed on {primary}, once every node waits for it",
+            "each node changes its password file the moment it sees that the new one works",
+        ]
+        lines += [f"the same role is changed on {n.name}" for n in spec.members if n.is_witness]
+        lines += ["the former one is refused, and a standby can replicate anew"]
+    if "pgbouncer" in roles:
+        lines += [
+            f"{len(spec.routers)} PgBouncer(s) look up their clients as another role for a moment",
+            f"the password of role pgbouncer is changed on {primary}",
+            "the PgBouncers are back with their own role and the new password",
+        ]
+    return tuple(lines)

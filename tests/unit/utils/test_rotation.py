@@ -1,0 +1,149 @@
+"""May the passwords of pillar be put in force? Each thing that stands against it, one at a time."""
+
+import dataclasses
+
+import pytest
+
+from saltext_repmgr.utils import facts
+from saltext_repmgr.utils import rotation
+from saltext_repmgr.utils.facts import Passwords
+from saltext_repmgr.utils.facts import Repmgrd
+from tests.unit.utils.test_plan import SPEC
+from tests.unit.utils.test_switchover import PRIMARY
+from tests.unit.utils.test_switchover import STANDBY
+from tests.unit.utils.test_switchover import said  # noqa: F401  pylint: disable=unused-import
+
+NODES = ("node1", "node2", "node3", "node4")
+STALE = Passwords(role=False, stale=NODES, digest="same")
+DONE = Passwords(role=True, digest="same")
+
+
+def more(fact, **changes):
+    return dataclasses.replace(fact, **changes)
+
+
+@pytest.fixture
+def found():
+    return {name: STALE for name in NODES}
+
+
+def examine(seen, held, missing=None):
+    return rotation.examine(SPEC, seen, missing or {}, held)
+
+
+def test_all_is_well(said, found):  # noqa: F811  pylint: disable=redefined-outer-name
+    plan = examine(said, found)
+    assert (plan.primary, plan.roles, plan.nodes, plan.problems) == (
+        "node1",
+        ("repmgr",),
+        NODES,
+        (),
+    )
+    assert "the same role is changed on node4" in plan.steps
+
+
+def test_nothing_is_due(said, found):  # noqa: F811  pylint: disable=redefined-outer-name
+    plan = examine(said, {name: DONE for name in NODES})
+    assert (plan.roles, plan.steps) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("late", "roles"),
+    [
+        (Passwords(role=True, stale=("node1",)), ("repmgr",)),
+        (Passwords(role=False), ("repmgr",)),
+        (Passwords(role=None), ()),
+        (Passwords(role=True, router_role=False), ("pgbouncer",)),
+        (Passwords(role=True, router_role=True, router_stale=True), ("pgbouncer",)),
+        (Passwords(role=False, router_role=False), ("repmgr", "pgbouncer")),
+    ],
+)
+def test_one_host_is_enough(late, roles):
+    assert rotation.due({"node1": DONE, "node2": late}) == roles
+
+
+def without(seen, held):
+    del seen["node3"], held["node3"]
+    return {"node3": "its minion does not answer"}
+
+
+def another_pillar(seen, held):
+    held["node2"] = more(STALE, digest="another")
+
+
+def no_stream(seen, held):
+    seen["node2"] = more(seen["node2"], server=more(STANDBY, receiver=None))
+
+
+def no_server(seen, held):
+    seen["node2"] = more(seen["node2"], running=False, server=None, member=True)
+    for name in ("node1", "node3", "node4"):
+        members = {k: v for k, v in seen[name].members.items() if k != "node2"}
+        seen[name] = more(seen[name], members=members)
+
+
+def paused(seen, held):
+    seen["node3"] = more(seen["node3"], server=more(STANDBY, replay_paused=True))
+
+
+def behind(seen, held):
+    seen["node3"] = more(seen["node3"], server=more(STANDBY, replay_lsn="0/1"))
+
+
+def no_daemon(seen, held):
+    seen["node2"] = more(seen["node2"], repmgrd=Repmgrd("failed"))
+
+
+def two(seen, held):
+    seen["node2"] = more(seen["node2"], data=seen["node1"].data, server=PRIMARY)
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (without, "node3: its minion does not answer; mend that first"),
+        (another_pillar, "they differ: node1 and node3 and node4; node2"),
+        (no_stream, "node2 does not stream"),
+        (no_server, "the server of node2 does not answer"),
+        (paused, "replay is paused on node3"),
+        (behind, "bytes behind; wait"),
+        (no_daemon, "not on node2"),
+        (two, "2 nodes act as primary"),
+    ],
+)
+def test_it_is_refused(
+    said, found, broken, words
+):  # noqa: F811  pylint: disable=redefined-outer-name
+    missing = broken(said, found)
+    (problem,) = examine(said, found, missing).problems
+    assert words in problem
+
+
+def test_what_was_begun_goes_on_without_those_that_are_away(
+    said, found  # noqa: F811  pylint: disable=redefined-outer-name
+):
+    found["node1"] = more(STALE, role=True)
+    plan = examine(said, found, without(said, found))
+    assert plan.problems == ()
+    assert plan.nodes == ("node1", "node2", "node4")
+
+
+def test_one_that_is_still_to_be_made_takes_no_part(
+    said, found  # noqa: F811  pylint: disable=redefined-outer-name
+):
+    no_server(said, found)
+    said["node2"] = more(said["node2"], member=False, repmgrd=Repmgrd())
+    found["node2"] = Passwords(digest="same")
+    plan = examine(said, found)
+    assert (plan.problems, plan.nodes) == ((), ("node1", "node3", "node4"))
+
+
+def test_it_is_told_who_has_another(found):
+    replies = {name: {"passwords": facts.to_dict(DONE)} for name in NODES}
+    assert list(rotation.ailments(rotation.read(replies))) == []
+    replies["node2"] = {"passwords": facts.to_dict(STALE)}
+    (line,) = [a.line for a in rotation.ailments(rotation.read({**replies, "node3": "some error"}))]
+    assert line == (
+        "pillar's password of role repmgr is not in force on node2"
+        " ('salt-run repmgr.rotate_password' changes it)"
+    )
