@@ -4,6 +4,7 @@ import pytest
 from salt.exceptions import CommandExecutionError
 
 from saltext_repmgr.utils import lsn
+from saltext_repmgr.utils.facts import LIMITS
 from tests.functional.support.repmgr import slot
 
 OTHERS = (
@@ -16,6 +17,8 @@ FIELDS = {
     *("next_xid", "user_objects", "receiver", "upstream_host", "upstream_port", "senders"),
     *("nodes", "slots", "replay_lsn", "replay_age", "replay_paused"),
     *("oldest_wal", "has_archive", "repmgrd_pid", "repmgrd_paused"),
+    *("max_wal_senders", "max_replication_slots", "archive_failing", "archive_waiting"),
+    *("limits", "other_limits", "pending", "extension", "extension_offered"),
 }
 
 
@@ -37,6 +40,8 @@ def test_the_primary(repmgr_pg, primary, standby):
         'SELECT to_char(pg_postmaster_start_time(), \'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\')'
     )
     assert (found["receiver"], found["upstream_host"], found["upstream_port"]) == (None,) * 3
+    assert found["limits"] == {name: int(primary.sql(f"SHOW {name}")) for name in LIMITS}
+    assert (found["pending"], found["extension"]) == ([], found["extension_offered"])
     assert [sender["application_name"] for sender in found["senders"]] == [standby.name]
     assert (found["replay_lsn"], found["replay_age"], found["replay_paused"]) == (None,) * 3
     assert [(one["slot_name"], one["application_name"]) for one in found["slots"]] == [

@@ -86,5 +86,5 @@ def curable(spec, replies):
     """
     missing = {**survey.read_reports(spec, replies)[3], **routing.read(spec, replies)[1]}
     silent = {f"{name}: {why}" for name, why in missing.items()}
-    lines = [ailment.line for ailment in survey.ailments(spec, replies)]
+    lines = [ailment.line for ailment in survey.ailments(spec, replies) if not ailment.rolling]
     return [line for line in lines if line not in silent]
