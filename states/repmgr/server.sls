@@ -33,7 +33,7 @@ cluster of {{ node.node }}:
 
 {{ node.settings_file }}:
   file.managed:
-    - contents: {{ node.settings_text | tojson }}
+    - contents: {{ salt['repmgr_node.settings']().text | tojson }}
     - mode: '0644'
     # The server itself reads the settings before they count: a wrong one would keep it
     # from starting the next time.

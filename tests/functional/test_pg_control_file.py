@@ -1,5 +1,7 @@
 """repmgr_pg.control_data and system_identifier: the data directory, server or not."""
 
+from saltext_repmgr.utils.facts import LIMITS
+
 
 def test_the_default_is_the_cluster_of_the_pillar(repmgr_pg, primary):
     identifier = primary.sql("SELECT system_identifier FROM pg_control_system()")
@@ -32,4 +34,5 @@ def test_it_says_what_the_server_says(repmgr_pg, spare):
     ).split("|")
     assert [str(found[k]) for k in ("timeline", "next_oid", "checkpoint")] == said
     assert found["next_oid"] > 16384
+    assert found["limits"] == {name: int(spare.sql(f"SHOW {name}")) for name in LIMITS}
     assert found["checksums"] is (spare.sql("SHOW data_checksums") == "on")

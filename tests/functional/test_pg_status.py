@@ -6,6 +6,7 @@ from salt.exceptions import CommandExecutionError
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import lsn
+from saltext_repmgr.utils.facts import LIMITS
 from tests.functional.support.repmgr import slot
 
 OTHERS = (
@@ -20,6 +21,7 @@ FIELDS = {
     *("oldest_wal", "has_archive", "repmgrd_pid", "repmgrd_paused"),
     *("max_wal_senders", "max_replication_slots", "max_slot_wal", "archive_failing"),
     "archive_waiting",
+    *("limits", "other_limits", "pending", "extension", "extension_offered"),
 }
 
 
@@ -41,6 +43,8 @@ def test_the_primary(repmgr_pg, primary, standby):
         'SELECT to_char(pg_postmaster_start_time(), \'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\')'
     )
     assert (found["receiver"], found["upstream_host"], found["upstream_port"]) == (None,) * 3
+    assert found["limits"] == {name: int(primary.sql(f"SHOW {name}")) for name in LIMITS}
+    assert (found["pending"], found["extension"]) == ([], found["extension_offered"])
     assert [sender["application_name"] for sender in found["senders"]] == [standby.name]
     assert (found["replay_lsn"], found["replay_age"], found["replay_paused"]) == (None,) * 3
     assert [(one["slot_name"], one["application_name"]) for one in found["slots"]] == [

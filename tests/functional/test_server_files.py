@@ -198,7 +198,7 @@ def test_the_server_reads_every_type(bindir, directory, name, value, shown):
 
 def test_the_server_takes_what_repmgr_needs(bindir, directory):
     spec = pillar.read(changed({}))
-    settings = pg_settings.server_settings(spec, spec.nodes["node1"], Layout(15))
+    settings = pg_settings.server_settings(spec, spec.nodes["node1"])
     read = {name: value_in_server(bindir, directory, settings, name) for name in settings}
     assert read == {name: pg_settings.format_value(v).strip("'") for name, v in settings.items()}
 

@@ -9,6 +9,7 @@ from saltext_repmgr.utils import serverconf
 from saltext_repmgr.utils.serverconf import Pending
 
 NOTHING = Pending("", "", "")
+DEFAULT = "SELECT boot_val FROM pg_settings WHERE name = '{}'"
 
 
 @pytest.fixture
@@ -108,3 +109,15 @@ def test_a_reload_that_cannot_succeed_is_not_waited_for(spare, ask, monkeypatch)
     started = time.monotonic()
     assert "no_such_setting" in ask(serverconf.reload).errors
     assert time.monotonic() - started < 1.5
+
+
+def test_what_would_be_so_without_one_of_the_files(spare, ask):
+    ours = spare.etc / "conf.d/90-ours.conf"
+    ours.write_text("max_connections = 33\nmax_wal_senders = 7\n")
+    spare.configure(max_connections=44)
+    names = ("max_connections", "max_wal_senders")
+    found = ask(lambda connection: serverconf.otherwise(connection, names, str(ours)))
+    assert found == {
+        "max_connections": 44,
+        "max_wal_senders": int(spare.sql(DEFAULT.format("max_wal_senders"))),
+    }

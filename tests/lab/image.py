@@ -74,7 +74,7 @@ def _build_base(release: Release, root: Path) -> None:
     )
     recipe.prepare_for_packages(root, release, mirrors, apt.proxy_settings())
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
-    _chroot(root, recipe.FETCH_SCRIPT, *release.offered)
+    _chroot(root, recipe.FETCH_SCRIPT, str(release.postgres), *release.offered)
     recipe.write_package_index(root)
     _chroot(root, recipe.FINISH_SCRIPT)
     recipe.finish(root)

@@ -25,13 +25,21 @@ _BUILD_SOURCES = "etc/apt/sources.list"
 _BUILD_PROXY = "etc/apt/apt.conf.d/00lab-build"
 _NO_SERVICES = "usr/sbin/policy-rc.d"
 
-#: Brings the image up to date and fetches what it is to offer ("$@") with all it depends on.
+#: Brings the image up to date and fetches what it is to offer ("$@") with all it depends on; of
+#: PostgreSQL "$1" also the oldest minor version that the mirrors have, to be upgraded from.
 FETCH_SCRIPT = """
+version=$1
+shift
 apt-get update
 apt-get dist-upgrade -y
 apt-get install -y --download-only -o APT::Keep-Downloaded-Packages=true "$@"
 mkdir -p /srv/packages
 mv /var/cache/apt/archives/*.deb /srv/packages/
+cd /srv/packages
+for package in "postgresql-$version" "postgresql-client-$version"; do
+  apt-get download "$package=$(apt-cache madison "$package" | cut -d'|' -f2 | tr -d ' ' | sort -V | head -1)"
+done
+cd /
 rm -rf /var/lib/apt/lists/*
 """
 

@@ -14,10 +14,13 @@ from saltext_repmgr.utils import drain_act
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import fresh_pillar
 from saltext_repmgr.utils import handover
+from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import observe as observing
+from saltext_repmgr.utils import packages
 from saltext_repmgr.utils import pause as pausing
 from saltext_repmgr.utils import rotate
 from saltext_repmgr.utils import router_observe
+from saltext_repmgr.utils import upkeep
 from saltext_repmgr.utils import wanted as wanting
 from saltext_repmgr.utils.boundary import translated
 from saltext_repmgr.utils.errors import PillarError
@@ -226,6 +229,128 @@ def rotate_password(primary, nodes):
     """
     look = Look(_pillar(refresh=True), __opts__, __context__)
     return {"comment": rotate.take_part(look, primary, nodes)}
+
+
+@translated
+def settings():
+    """
+    Return what the server's settings file is to hold now. A setting that a standby must have at
+    least as high as its primary is held back until the other side is there.
+
+    Returns ``text`` (str) and ``held`` (list of str, a line for each that is held back).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 repmgr_node.settings
+    """
+    look = Look(__pillar__, __opts__, __context__)
+    _, held = limits.settle(look.spec, look.node, look.seen)
+    return {"text": limits.text_of(look), "held": [h.line for h in held]}
+
+
+@translated
+def configure(test=False):
+    """
+    Write the server's settings and have it read them; nothing is restarted. With ``test=True``
+    it only looks.
+
+    Returns ``{"changed": bool}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 repmgr_node.configure
+    """
+    look = _fresh_look()
+    look.test = look.test or test
+    return {"changed": upkeep.configure(look)}
+
+
+@translated
+def restart(node=None, others=()):
+    """
+    Restart the server of a node with its present settings. Where it does not start with them it
+    is started with those that it ran with. A primary is restarted by ``salt-run
+    repmgr.restart`` only, which gives all members their parts at the same moment.
+
+    node
+        Name of the node that is restarted (str), by default this one.
+    others
+        Names of the nodes that keep repmgrd paused meanwhile (list of str).
+
+    Returns ``{"comment": what became of it (str)}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node2 repmgr_node.restart
+    """
+    look = _fresh_look()
+    return {"comment": upkeep.restart(look, node or look.node.name, list(others))}
+
+
+@translated
+def upgrades(refresh=False):
+    """
+    Return what is newer than the installed packages of PostgreSQL's major version and of repmgr.
+
+    refresh
+        Fetch the lists of packages first (bool).
+
+    Returns ``{package: {"old": version, "new": version}}`` (str).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node2 repmgr_node.upgrades refresh=True
+    """
+    return packages.newer(_subject()[2], __salt__, refresh)
+
+
+@translated
+def upgrade(node=None, others=()):
+    """
+    Upgrade the packages of a node that is not the primary, and have its server and its daemons
+    run the new programs. Another major version of PostgreSQL is never installed.
+
+    node, others
+        As in :func:`restart`.
+
+    Returns ``{"comment": what became of it (str)}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node2 repmgr_node.upgrade
+    """
+    look = _fresh_look()
+    return {"comment": upkeep.upgrade(look, node or look.node.name, list(others), __salt__)}
+
+
+@translated
+def update_extension():
+    """
+    Bring repmgr's extension on the primary to the version that the installed packages have.
+
+    Returns ``{"comment": what became of it (str)}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node1 repmgr_node.update_extension
+    """
+    return {"comment": upkeep.update_extension(_fresh_look())}
+
+
+def _fresh_look():
+    return Look(_pillar(refresh=True), __opts__, __context__).again()
 
 
 def report(refresh=True, salt=""):

@@ -13,6 +13,7 @@ import os
 
 import salt.client
 
+from saltext_repmgr.utils import campaign
 from saltext_repmgr.utils import drain_lead
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import healing
@@ -389,3 +390,70 @@ def rotate_password(cluster=None, test=False):
         "seconds": round(done.seconds, 2),
     }
     return _ended(told, 1 if done.problems else 0)
+
+
+@translated
+def restart(nodes=None, force=False, back=False, cluster=None, test=False):
+    """
+    Restart the servers whose settings wait for it, one after the other: see docs/rolling.md.
+
+    nodes
+        Names of the nodes (list, or str with commas) that are restarted whether they need it or
+        not, and no others.
+    force
+        Restart all, whether they need it or not (bool).
+    back
+        Make the primary of before the primary again (bool), or make it this node (str).
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+    test
+        Only show what would be done (bool).
+
+    Returns a dictionary: ``cluster`` (str), ``changed`` (bool), ``result`` (str, what became of
+    it), ``done`` (list of str, each move with what became of it), ``plan`` (list of str, what is
+    left to do, in order), ``seconds`` (float) and ``retcode`` (int, the exit code: 0, or 1 where
+    it stopped).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run repmgr.restart test=True
+        salt-run repmgr.restart back=True
+        salt-run repmgr.restart nodes=node2,node3
+    """
+    names = nodes.split(",") if isinstance(nodes, str) else nodes or ()
+    return _rolled(campaign.restart(_cmd, _spec(cluster), names, force, back, test))
+
+
+@translated
+def upgrade(back=False, cluster=None, test=False):
+    """
+    Upgrade PostgreSQL's minor version and repmgr on all nodes, one after the other: see
+    docs/rolling.md. Another major version of PostgreSQL is never installed.
+
+    back, cluster, test
+        As for :func:`restart`.
+
+    Returns what :func:`restart` does.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run repmgr.upgrade test=True
+        salt-run repmgr.upgrade
+    """
+    return _rolled(campaign.upgrade(_cmd, _spec(cluster), back, test))
+
+
+def _rolled(found):
+    told = {
+        "cluster": found.cluster,
+        "changed": bool(found.done),
+        "result": found.summary,
+        "done": list(found.done),
+        "plan": list(found.plan),
+        "seconds": round(found.seconds, 2),
+    }
+    return _ended(told, 1 if found.problems else 0)

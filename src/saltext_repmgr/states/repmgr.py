@@ -204,6 +204,7 @@ def rejoined(name):
         if found.transactions:
             changes["kept_wal"] = {"old": None, "new": rejoin.keep(layout, found)}
             comment += f"; that WAL is kept in {changes['kept_wal']['new']}"
+        act.match_limits(layout, look.seen, primary.name)
         __salt__["repmgr.node_rejoin"](
             upstream=primary.name,
             force_rewind=found.fork is not None,

@@ -2,6 +2,7 @@
 States of a whole cluster, for orchestrations on the master.
 """
 
+from saltext_repmgr.utils import campaign
 from saltext_repmgr.utils import drain_lead
 from saltext_repmgr.utils import lead
 from saltext_repmgr.utils import lead_rotation
@@ -192,4 +193,64 @@ def password_rotated(name, cluster=None):
     if done.changed or test and plan.roles and not done.problems:
         changes = {role: {"old": "another password", "new": "pillar's"} for role in plan.roles}
     result = False if done.problems else None if test and changes else True
+    return {"name": name, "result": result, "changes": changes, "comment": "\n".join(lines)}
+
+
+@reported
+def restarted(name, nodes=None, force=False, back=False, cluster=None):
+    """
+    Have every server run with its present settings: those that need a restart get it, one after
+    the other, the primary last and as a standby (docs/rolling.md).
+
+    name
+        Anything.
+    nodes
+        Names of the nodes (list of str) that are restarted whether they need it or not, and no
+        others.
+    force
+        Restart all, whether they need it or not.
+    back
+        Make the primary of before the primary again, or make it this node.
+    cluster
+        Name of the cluster (str), where the master knows more than one.
+
+    .. code-block:: yaml
+
+        settings are in force:
+          repmgr_cluster.restarted:
+            - back: True
+    """
+    spec = master.find_spec(__opts__, __pillar__, cluster)
+    cmd, test = __salt__["saltutil.cmd"], __opts__["test"]
+    return _rolled(name, campaign.restart(cmd, spec, nodes or (), force, back, test))
+
+
+@reported
+def upgraded(name, back=False, cluster=None):
+    """
+    Have the newest minor version of PostgreSQL, and repmgr, on all nodes, one after the other.
+
+    name
+        Anything.
+    back, cluster
+        As for :func:`restarted`.
+
+    .. code-block:: yaml
+
+        packages are the newest:
+          repmgr_cluster.upgraded: []
+    """
+    spec = master.find_spec(__opts__, __pillar__, cluster)
+    return _rolled(name, campaign.upgrade(__salt__["saltutil.cmd"], spec, back, __opts__["test"]))
+
+
+def _rolled(name, found):
+    lines = [found.summary, *(f"done: {line}" for line in found.done)]
+    changes = {}
+    if found.done:
+        changes = {found.work: {"old": None, "new": list(found.done)}}
+    elif found.test and found.plan and not found.problems:
+        lines += [f"would do: {line}" for line in found.plan]
+        changes = {found.work: {"old": None, "new": list(found.plan)}}
+    result = False if found.problems else None if found.test and changes else True
     return {"name": name, "result": result, "changes": changes, "comment": "\n".join(lines)}

@@ -7,8 +7,10 @@ What Salt's own ``postgres_*`` states do, they do; these are for what they lack.
 from pathlib import Path
 
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import serverconf
+from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
 from saltext_repmgr.utils.errors import CommandFailed
@@ -137,7 +139,7 @@ def running(name, restart=None):
 
     Starts it only if the plan of this node says so: a former primary stays down while
     there is another one. A changed file is reloaded. What needs a restart is named in the
-    comment; the restart is done only where it disturbs nobody, before the node is
+    comment, as is what has to wait for other nodes; the restart is done only where it disturbs nobody, before the node is
     registered for the first time, or if asked for.
 
     name
@@ -173,7 +175,10 @@ def running(name, restart=None):
         act.start(look.spec, look.layout, verb="restart")
         look.again()
         return _result(name, f"restarted for {pending.restart}", changes)
-    note = f"; a restart is needed for {pending.restart}" if pending.restart else ""
+    notes = [h.line for h in limits.settle(look.spec, look.node, look.seen)[1]]
+    if pending.restart:
+        notes.insert(0, f"a restart is needed for {pending.restart}")
+    note = "".join(f"; {line}" for line in notes) + (f" ({survey.RESTART})" if notes else "")
     return _result(name, f"running{note}", changes)
 
 

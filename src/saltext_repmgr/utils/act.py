@@ -16,6 +16,7 @@ from pathlib import Path
 
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import server
@@ -23,6 +24,7 @@ from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.plan import visible
 from saltext_repmgr.utils.scrub import scrub
 from saltext_repmgr.utils.spec import ROLE_NAME
 
@@ -313,12 +315,52 @@ def install(directory, user, files):
     account = pwd.getpwnam(user)
     os.chown(state, account.pw_uid, account.pw_gid)
     for name, (text, mode) in files.items():
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        new.write_text(text, encoding="utf-8")
-        new.chmod(int(mode, 8))
-        new.replace(path)
+        write(name, text, mode)
+
+
+def write(name, text, mode):
+    """Write a file, so that nobody ever reads half of it."""
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(int(mode, 8))
+    new.replace(path)
+
+
+def match_limits(layout, seen, primary):
+    """Have a server that is down start with no less than the primary runs with, or it would not
+    start as its standby.
+
+    seen
+        This node's :class:`~saltext_repmgr.utils.facts.Observation`.
+    primary
+        Name of the primary.
+    """
+    path, server_ = Path(layout.settings_file), visible(seen).get(primary)
+    if server_ is None or not path.exists():
+        return
+    ran_with = seen.data.control.limits if seen.data.control is not None else {}
+    write_settings(
+        layout, limits.raised(path.read_text(encoding="utf-8"), ran_with, server_.limits)
+    )
+
+
+def write_settings(layout, text):
+    """Write the settings file of the server, once the server itself has read it, and return
+    whether it had to be."""
+    if host.holds(layout.settings_file, text, "0644"):
+        return False
+    # Beside it, but by a name that the server's own configuration does not include.
+    trial = f"{layout.settings_file}.trial"
+    write(trial, text, "0644")
+    try:
+        argv = [f"{layout.bindir}/postgres", "-C", "port", "-D", layout.data_directory]
+        host.ask([*argv, "-c", f"config_file={trial}"])
+    finally:
+        Path(trial).unlink()
+    write(layout.settings_file, text, "0644")
+    return True
 
 
 def restart_daemon(unit, verb="restart"):

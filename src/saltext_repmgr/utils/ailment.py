@@ -17,6 +17,8 @@ class Ailment:
         It may well go away by itself within seconds, so it is worth another look.
     note
         Somebody should know, but nothing is wrong with the cluster.
+    rolling
+        Rolling work ends it (docs/rolling.md), an orchestration does not.
     """
 
     node: str
@@ -25,6 +27,7 @@ class Ailment:
     planned: bool = False
     settles: bool = False
     note: bool = False
+    rolling: bool = False
 
     @property
     def line(self):

@@ -1,6 +1,7 @@
 """The control file, as ``pg_controldata`` prints it."""
 
 from saltext_repmgr.utils.errors import ParseError
+from saltext_repmgr.utils.facts import LIMITS
 from saltext_repmgr.utils.facts import ControlFile
 
 # The labels are the same from PostgreSQL 10 to 18 with LC_ALL=C.
@@ -12,6 +13,11 @@ _NEXT_XID = "Latest checkpoint's NextXID"
 _CHECKPOINT = "Latest checkpoint location"
 _SEGMENT_SIZE = "Bytes per WAL segment"
 _CHECKSUMS = "Data page checksum version"
+# These two are shortened.
+_SHORT = {
+    "max_prepared_transactions": "max_prepared_xacts",
+    "max_locks_per_transaction": "max_locks_per_xact",
+}
 
 
 def parse(text):
@@ -34,6 +40,7 @@ def parse(text):
             checkpoint=fields[_CHECKPOINT],
             checksums=fields[_CHECKSUMS] != "0",
             segment_size=int(fields[_SEGMENT_SIZE]),
+            limits={name: int(fields[f"{_SHORT.get(name, name)} setting"]) for name in LIMITS},
         )
     except (KeyError, ValueError) as err:
         raise ParseError(f"pg_controldata printed no usable line for {err}") from err

@@ -245,7 +245,7 @@ def _left(spec, servers, primary, name, heir):
 
 
 def _synchronous(spec, primary, name, left):
-    number, names = pg_settings.promised(spec, spec.nodes[primary])
+    number, names = pg_settings.confirming(spec, spec.nodes[primary])
     here = [n for n in names if n in left]
     problem = ""
     if len(here) < number:

@@ -5,6 +5,7 @@ are inverse. System identifiers are strings, since they exceed what JSON keeps e
 """
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -14,6 +15,16 @@ from enum import Enum
 # PostgreSQL gives the first object that a user creates this OID (FirstNormalObjectId in
 # access/transam.h) and never goes back below it.
 FIRST_USER_OID = 16384
+
+# A standby must have at least as much of these as its primary runs with (PostgreSQL manual, "Hot
+# Standby", Administrator's Overview).
+LIMITS = (
+    "max_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
+    "max_wal_senders",
+    "max_worker_processes",
+)
 
 
 class Reach(str, Enum):
@@ -46,6 +57,8 @@ class ControlFile:
     checkpoint: str
     checksums: bool
     segment_size: int = 2**24  # of WAL, in bytes
+    # Of LIMITS, what a server needs at least to replay this data.
+    limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def clean(self):
@@ -159,6 +172,19 @@ class Server:
     archive_waiting: int = 0  # WAL files that are still to be archived
     repmgrd_pid: int | None = None  # of the daemon, while it runs
     repmgrd_paused: bool | None = None
+    limits: Mapping[str, int] = dataclasses.field(default_factory=dict)  # LIMITS, as it runs
+    # LIMITS as other files than ours say; asked of this node's own server only.
+    other_limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    pending: tuple[str, ...] = ()  # settings that wait for a restart
+    extension: str | None = None  # version of repmgr's extension in the metadata database
+    extension_offered: str | None = None  # the one that the installed packages bring
+
+    @property
+    def outgrown(self):
+        """Whether the installed packages bring a newer extension: repmgrd does not run with it."""
+        if self.extension is None or self.extension_offered is None:
+            return False
+        return _numbers(self.extension_offered) > _numbers(self.extension)
 
     def record(self, node_id):
         """Return this server's own row about ``node_id``, or None."""
@@ -279,6 +305,7 @@ class Observation:
     guard: Guard = Guard()
     members: Mapping[str, Member] = dataclasses.field(default_factory=dict)
     drained: Drained | None = None
+    replaced: tuple[str, ...] = ()  # programs that run and whose files are others by now
 
     @property
     def untouched(self):
@@ -294,6 +321,10 @@ class Observation:
         """Whether nothing was written between this observation of a running server and the
         clean stop that left ``control``: no transaction took a number."""
         return control.state == "shut down" and control.next_xid == self.server.next_xid
+
+
+def _numbers(version):
+    return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
 def to_dict(fact):

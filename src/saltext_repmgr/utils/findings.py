@@ -152,7 +152,8 @@ def _nodes(seen: View) -> Iterator[Problem]:
             continue
         for ailment in found:
             step = f"{ORCHESTRATE} does it" if ailment.planned else ailment.step
-            yield _degraded(node.name, ailment.what, step)
+            severity = Severity.NOTE if ailment.note else Severity.DEGRADED
+            yield Problem(severity, (node.name,), ailment.what, step)
 
 
 def _from_afar(seen, node, primary):

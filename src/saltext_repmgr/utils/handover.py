@@ -81,8 +81,8 @@ def take_part(look, old, target, salt):
 
 
 @contextlib.contextmanager
-def _paused(look):
-    pause.begin(look.spec, look.layout, LEASE_MINUTES)
+def _paused(look, minutes=LEASE_MINUTES):
+    pause.begin(look.spec, look.layout, minutes)
     try:
         yield
     finally:
@@ -145,10 +145,7 @@ def _change_places(look, heir, connection, salt):
     _await_ready(look, heir, connection)
     # Nothing that can be done before clients wait is left for later.
     membership.aim(look.spec, look.node, look.layout, connection, heir)
-    # What was written since the first one; the next one is the shutdown's.
-    _checkpoint(connection)
-    _take(connection, locks.PLANNED)
-    _await_routers(connection)
+    _have_clients_wait(connection)
     senders = db.rows(connection, _SENDERS, {"heir": heir.name})
     began = time.monotonic()
     _stop(look, heir, [sender["pid"] for sender in senders])
@@ -160,6 +157,13 @@ def _change_places(look, heir, connection, salt):
     seconds = time.monotonic() - began
     _join(look, heir.name, salt)
     return f"a standby of {heir.name}; nobody took writes for at most {seconds:.2f} s"
+
+
+def _have_clients_wait(connection):
+    # What was written since the first one; the next one is the shutdown's.
+    _checkpoint(connection)
+    _take(connection, locks.PLANNED)
+    _await_routers(connection)
 
 
 def _take(connection, lock):
@@ -175,10 +179,23 @@ def _checkpoint(connection):
 def _await_ready(look, heir, connection):
     """Wait until the heir watches this server and no repmgrd would take it for lost."""
     away = {n.name for n in look.spec.members if drained.is_recorded(look.seen.server, n)}
-    others = [n for n in look.spec.members if n.name not in (look.node.name, *away)]
+    away |= {look.node.name, heir.name}
+    others = [n for n in look.spec.members if n.name not in away]
+
+    def waiting():
+        armed = db.row(connection, _ARMED, {"name": TAKEOVER})["number"]
+        return ([] if armed else [heir.name]) + _not_paused(look.spec, others)
+
+    _await_none(waiting)
+
+
+def _not_paused(spec, nodes):
+    return [n.name for n in nodes if not _is_paused(spec, n)]
+
+
+def _await_none(find):
     for _ in _looks(READY_SECONDS):
-        waiting = [] if db.row(connection, _ARMED, {"name": TAKEOVER})["number"] else [heir.name]
-        waiting += [n.name for n in others if n is not heir and not _is_paused(look.spec, n)]
+        waiting = find()
         if not waiting:
             return
     raise CommandFailed(
@@ -255,6 +272,7 @@ def _step_back(look, heir, salt):
 
 def _join(look, upstream, salt):
     """Make this stopped former primary a standby; it has nothing that the new one lacks."""
+    act.match_limits(look.layout, look.again().seen, upstream)
     membership.start_as_standby(look.spec, look.layout)
     _await_record(look.spec, look.spec.nodes[upstream])
     _settle(look, salt)
@@ -350,6 +368,41 @@ def _await_last_byte(look, primary, own, timeline):
         f"{primary.name} is not down in good order, or its last bytes did not arrive;"
         f" {look.node.name} stays a standby"
     )
+
+
+# -- a server that goes down and comes back as what it was -------------------------------------
+
+
+@contextlib.contextmanager
+def going_down(look, others, minutes):
+    """Have nobody take this node's server for lost while it is stopped and started in the block.
+
+    others
+        Names of the nodes that :func:`keep_still` meanwhile.
+    minutes
+        After which repmgrd may take it for lost all the same.
+    """
+    others = [look.spec.nodes[name] for name in others]
+    with observe.local_connection(look.spec, look.layout) as connection:
+        _take(connection, locks.BEGUN)
+        _checkpoint(connection)
+        with _paused(look, minutes):
+            _await_none(lambda: _not_paused(look.spec, others))
+            if db.row(connection, _IS_PRIMARY)["yes"] and not look.node.is_witness:
+                _have_clients_wait(connection)
+            yield
+
+
+def keep_still(look, node, minutes):
+    """Pause repmgrd while a node's server goes down and comes back; return what was, in words."""
+    _await_lock(look.spec, node, locks.BEGUN, BEGIN_SECONDS)
+    with _paused(look, minutes):
+        for _ in _looks(60 * minutes, 0.3):
+            with contextlib.suppress(RepmgrError):
+                with observe.member_connection(look.spec, node) as connection:
+                    if locks.BEGUN not in _held(connection):
+                        return f"kept still while {node.name} was away"
+    raise CommandFailed(f"{node.name} was not back within {minutes} minutes; see what it says")
 
 
 # -- all others -------------------------------------------------------------------------------

@@ -91,5 +91,5 @@ def curable(spec, replies):
     missing = {**missing, **routing.read(spec, replies)[1]}
     silent = {f"{name}: {why}" for name, why in missing.items()}
     away = drained.away(spec, said, reached(said))
-    found = [a for a in survey.ailments(spec, replies) if a.node not in away]
+    found = [a for a in survey.ailments(spec, replies) if a.node not in away and not a.rolling]
     return [ailment.line for ailment in found if ailment.line not in silent]

@@ -120,6 +120,18 @@ def postmaster_socket(path):
         return None
 
 
+def replaced(pids):
+    """Return which of ``{name: process id or None}`` run a program that was replaced on disk."""
+    return tuple(name for name, pid in pids.items() if pid and _replaced(pid))
+
+
+def _replaced(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/exe").endswith(" (deleted)")
+    except OSError:
+        return False
+
+
 def _lock_file(path):
     return Path(path, "postmaster.pid").read_text(encoding="utf-8").split("\n")
 

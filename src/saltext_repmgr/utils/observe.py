@@ -15,8 +15,10 @@ from saltext_repmgr.utils import host
 from saltext_repmgr.utils import metadata
 from saltext_repmgr.utils import passwords
 from saltext_repmgr.utils import server
+from saltext_repmgr.utils import serverconf
 from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.facts import LIMITS
 from saltext_repmgr.utils.facts import Guard
 from saltext_repmgr.utils.facts import Member
 from saltext_repmgr.utils.facts import Observation
@@ -85,7 +87,8 @@ def observe(spec, node, layout):
     """
     installed = Path(layout.bindir, "postgres").exists()
     data = host.data_directory(layout, installed)
-    running = host.postmaster_pid(layout.data_directory) is not None
+    postmaster = host.postmaster_pid(layout.data_directory)
+    running = postmaster is not None
     units = host.units(layout.clone_unit, REPMGRD_UNIT, guard_files.UNIT)
     daemon = units[REPMGRD_UNIT]
     repmgrd = Repmgrd(daemon.state, daemon.pid, daemon.started, loaded=daemon.loaded)
@@ -105,6 +108,7 @@ def observe(spec, node, layout):
         server_error=error,
         repmgrd=repmgrd,
         guard=_guard(layout, units[guard_files.UNIT]),
+        replaced=host.replaced({"postgres": postmaster, "repmgrd": daemon.pid}),
         members=_members(spec, [n for n in spec.members if n.name != node.name]),
         drained=own_mark(layout),
     )
@@ -138,6 +142,8 @@ def own_server(spec, layout, repmgrd):
     try:
         with local_connection(spec, layout) as connection:
             facts = server.describe(connection, ROLE_NAME)
+            others = serverconf.otherwise(connection, LIMITS, layout.settings_file)
+            facts = dataclasses.replace(facts, other_limits=others)
             if facts.nodes is not None:
                 attached = repmgrd.pid is not None and facts.repmgrd_pid == repmgrd.pid
                 paused = facts.repmgrd_paused

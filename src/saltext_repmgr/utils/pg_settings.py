@@ -29,17 +29,16 @@ def split_list(value):
     return [item for item in stripped if item]
 
 
-def server_settings(spec, node, layout):
+def server_settings(spec, node):
     """Every setting to write on a node: what repmgr needs, then what the pillar says.
 
-    spec, node, layout
+    spec, node
         As in :mod:`saltext_repmgr.utils.spec`. All members get the same settings but for
         the names of their synchronous standbys, as each may become the primary, and a
         standby refuses to run with lower limits than those of its primary.
 
     Returns a mapping of setting to bool, int, float, str or a tuple of str.
     """
-    del layout
     capacity = default_capacity(len(spec.members))
     settings = {
         "listen_addresses": "*",
@@ -61,11 +60,11 @@ def server_settings(spec, node, layout):
     return settings
 
 
-def promised(spec, node):
-    """Return ``(number, names)``: how many of which standbys have to confirm a commit of this
-    node, should it be the primary."""
+def confirming(spec, node):
+    """Return ``(number, names)``: how many standbys have to confirm a commit of this node, should
+    it be the primary, and which may."""
     if not spec.synchronous:
-        return 0, []
+        return 0, ()
     others = [n.name for n in spec.data_nodes if n.name != node.name]
     number = 1
     if isinstance(spec.synchronous, int):
@@ -73,12 +72,12 @@ def promised(spec, node):
     else:
         # A node that is promoted out of the list has the rest of it, or everybody.
         others = [n for n in spec.synchronous if n != node.name] or others
-    return min(number, len(others)), others
+    return min(number, len(others)), tuple(others)
 
 
 def _synchronous(spec, node):
-    number, others = promised(spec, node)
-    if not others:
+    number, others = confirming(spec, node)
+    if not number:
         return {}
     names = ", ".join(f'"{name}"' for name in others)
     return {"synchronous_standby_names": f"ANY {number} ({names})"}

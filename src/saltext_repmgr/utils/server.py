@@ -2,6 +2,7 @@
 
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
+from saltext_repmgr.utils.facts import LIMITS
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Server
@@ -62,6 +63,10 @@ SELECT s.system_identifier::text,
              FROM pg_replication_slots t LEFT JOIN pg_stat_replication a ON a.pid = t.active_pid
             WHERE NOT t.temporary
             ORDER BY t.slot_name) x) AS slots,
+       (SELECT json_object_agg(name, setting::int) FROM pg_settings
+         WHERE name = ANY (%(limits)s)) AS limits,
+       (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pg_settings
+         WHERE pending_restart) AS pending,
        to_regclass('repmgr.nodes') IS NOT NULL AS has_nodes
   FROM pg_control_system() s
  CROSS JOIN pg_control_checkpoint() c
@@ -87,7 +92,10 @@ SELECT (SELECT coalesce(json_agg(x), '[]') FROM (
                    ORDER BY event_timestamp DESC LIMIT 1) e ON e.event = %(drained)s
             ORDER BY n.node_id) x) AS nodes,
        CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_repmgrd_pid() END AS repmgrd_pid,
-       repmgr.repmgrd_is_paused() AS repmgrd_paused
+       repmgr.repmgrd_is_paused() AS repmgrd_paused,
+       (SELECT extversion FROM pg_extension WHERE extname = 'repmgr') AS extension,
+       (SELECT default_version FROM pg_available_extensions WHERE name = 'repmgr')
+           AS extension_offered
 """
 # Who is registered is back, whatever was before.
 _EVENTS = (drained.EVENT, "primary_register", "standby_register", "witness_register")
@@ -99,11 +107,12 @@ def describe(connection, role):
     role
         Name of repmgr's role, whose sessions do not count as clients.
     """
-    facts = db.row(connection, _SERVER, {"role": role})
+    facts = db.row(connection, _SERVER, {"role": role, "limits": list(LIMITS)})
     if facts.pop("has_nodes"):
         facts |= db.row(connection, _METADATA, {"events": list(_EVENTS), "drained": drained.EVENT})
         facts["nodes"] = tuple(map(_record, facts["nodes"]))
     facts["senders"] = tuple(Sender(**row) for row in facts["senders"])
+    facts["pending"] = tuple(facts["pending"])
     facts["slots"] = tuple(Slot(**row) for row in facts["slots"])
     return Server(**facts)
 

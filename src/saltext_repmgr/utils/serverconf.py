@@ -28,6 +28,14 @@ SELECT current_setting('hba_file'), line_number, error
 """
 _RESTART = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"
 _RELOAD_TIMEOUT = 10
+# The last one counts; where no file names it, the server's own default does.
+_OTHERWISE = """
+SELECT s.name,
+       coalesce((SELECT f.setting FROM pg_file_settings f
+                  WHERE lower(f.name) = s.name AND f.sourcefile <> %(file)s
+                  ORDER BY f.seqno DESC LIMIT 1), s.boot_val)::int AS value
+  FROM pg_settings s WHERE s.name = ANY (%(names)s)
+"""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,16 @@ def pending(connection):
     errors = [f"{r['file']} line {r['line']}: {r['error']}" for r in db.rows(connection, _ERRORS)]
     restart = [r["name"] for r in db.rows(connection, _RESTART)]
     return Pending(", ".join(stale), "; ".join(errors), ", ".join(restart))
+
+
+def otherwise(connection, names, path):
+    """Return ``{name: value}``, what whole numbers would be without the settings file ``path``.
+
+    connection
+        A superuser's.
+    """
+    found = db.rows(connection, _OTHERWISE, {"names": list(names), "file": path})
+    return {row["name"]: row["value"] for row in found}
 
 
 def reload(connection):

@@ -11,6 +11,8 @@ from dataclasses import replace
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import leaving
+from saltext_repmgr.utils import limits
+from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
@@ -22,6 +24,8 @@ from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.spec import ClusterSpec
 
 NOT_INSTALLED = "is not available"
+RESTART = "'salt-run repmgr.restart'"
+UPGRADE = "'salt-run repmgr.upgrade'"
 
 
 @dataclass(frozen=True)
@@ -341,7 +345,26 @@ def node_ailments(spec, node, seen, run, primary):
         found += stream_ailments(spec, node, seen.server, primary)
     if spec.fence:
         found += guard_ailments(node, seen.guard)
+    found += waiting(spec, node, seen)
+    if seen.server is not None and seen.server.outgrown and not seen.repmgrd.attached:
+        what = (
+            f"repmgrd does not run: its package brings extension {seen.server.extension_offered},"
+            f" the database has {seen.server.extension}"
+        )
+        return found + [Ailment(node.name, what, UPGRADE, rolling=True)]
     return found + daemon_ailments(node, seen.repmgrd, seen.guard.paused_until)
+
+
+def waiting(spec, node, seen):
+    """Return, as notes, what waits for a restart of a node's server."""
+    lines = [h.line for h in limits.hold(spec, node, seen, pg_settings.server_settings(spec, node))]
+    if seen.server is not None and seen.server.pending:
+        lines.append(f"a restart is needed for {', '.join(seen.server.pending)}")
+    found = [Ailment(node.name, line, RESTART, note=True, rolling=True) for line in lines]
+    if seen.replaced:
+        what = f"the program files of {' and '.join(seen.replaced)} are newer than what runs"
+        found.append(Ailment(node.name, what, UPGRADE, note=True, rolling=True))
+    return found
 
 
 def guard_ailments(node, guard):

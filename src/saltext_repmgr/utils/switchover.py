@@ -84,7 +84,7 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
         return Switchover(spec.cluster, None, target, tuple(checks))
     primary = live[0]
     checks.append(Check("one primary", f"{primary}, on timeline {servers[primary].timeline}"))
-    target = target or _fittest(spec, servers, primary)
+    target = target or fittest(spec, servers, primary)
     if target == primary:
         return Switchover(spec.cluster, primary, target, done=True)
     problem = _no_candidate(spec, target)
@@ -125,7 +125,7 @@ def _everybody(spec, missing):
     return Check("every member answers", f"{len(spec.members)} members", problem)
 
 
-def _fittest(spec, servers, primary):
+def fittest(spec, servers, primary):
     """The standby that streams from the primary, by priority, then by what it has."""
     fit = [
         node
@@ -261,7 +261,8 @@ def _daemons(spec, said):
     wrong = []
     for node in spec.members:
         seen = said.get(node.name)
-        if seen is None:
+        if seen is None or seen.server is not None and seen.server.outgrown:
+            # In the midst of an upgrade: it runs again once the extension is new, too.
             continue
         if not seen.repmgrd.attached:
             wrong.append(f"repmgrd of {node.name} does not run")

@@ -4,7 +4,6 @@ from saltext_repmgr.utils import checks
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import hba
 from saltext_repmgr.utils import host
-from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import release
 from saltext_repmgr.utils import repmgr_conf
@@ -290,7 +289,6 @@ def describe(spec, node, layout):
         "repmgr_conf_text": repmgr_conf.render(repmgr_conf.node_settings(spec, node, layout)),
         "passfile": layout.passfile,
         "settings_file": layout.settings_file,
-        "settings_text": pg_settings.render(pg_settings.server_settings(spec, node, layout)),
         "hba_file": f"{layout.config_directory}/pg_hba.conf",
         "sudoers_text": sudoers(layout),
         "spool": spool.DIRECTORY,

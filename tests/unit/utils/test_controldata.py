@@ -18,6 +18,11 @@ Latest checkpoint's TimeLineID:       3
 Latest checkpoint's NextXID:          0:724
 Latest checkpoint's NextOID:          13017
 Bytes per WAL segment:                16777216
+max_connections setting:              200
+max_worker_processes setting:         8
+max_wal_senders setting:              20
+max_prepared_xacts setting:           3
+max_locks_per_xact setting:           64
 Data page checksum version:           1
 """
 NEEDED = [
@@ -29,6 +34,7 @@ NEEDED = [
     "Latest checkpoint's NextXID",
     "Bytes per WAL segment",
     "Data page checksum version",
+    "max_prepared_xacts setting",
 ]
 
 
@@ -41,6 +47,13 @@ def test_what_it_says():
         next_xid=724,
         checkpoint="0/14F5A28",
         checksums=True,
+        limits={
+            "max_connections": 200,
+            "max_worker_processes": 8,
+            "max_wal_senders": 20,
+            "max_prepared_transactions": 3,
+            "max_locks_per_transaction": 64,
+        },
     )
 
 

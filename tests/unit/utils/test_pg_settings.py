@@ -12,7 +12,7 @@ LAYOUT = Layout(15)
 
 def settings_of(value=GOOD, name="node2"):
     spec = pillar.read(value)
-    return pg_settings.server_settings(spec, spec.nodes[name], LAYOUT)
+    return pg_settings.server_settings(spec, spec.nodes[name])
 
 
 def test_what_repmgr_needs():

@@ -1,0 +1,146 @@
+"""Settings that a standby must have at least as high as its primary runs with. Pure.
+
+A standby with less does not start, or stops replaying. So pillar's value of one of them is held
+back where it would do that, until the other side is there ('salt-run repmgr.restart').
+"""
+
+import contextlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from saltext_repmgr.utils import pg_settings
+from saltext_repmgr.utils.facts import LIMITS
+from saltext_repmgr.utils.facts import Content
+from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.plan import primaries
+from saltext_repmgr.utils.plan import visible
+from saltext_repmgr.utils.spec import ClusterSpec
+from saltext_repmgr.utils.spec import NodeSpec
+
+
+@dataclass(frozen=True)
+class Held:
+    """A setting that cannot be what pillar asks for yet.
+
+    asked
+        What pillar asks for, or where it is silent, the server's other files.
+    value
+        What it has to be for now.
+    """
+
+    name: str
+    asked: int
+    value: int
+    reason: str
+
+    @property
+    def line(self):
+        """All of it in one line."""
+        return f"{self.name} stays {self.value} and is not {self.asked} yet: {self.reason}"
+
+
+def asked(settings: Mapping[str, object], seen: Observation):
+    """Return ``{name: value}`` of those limits of which it is known what is asked for.
+
+    settings
+        What is to be written on the node.
+    """
+    found = dict(seen.server.other_limits) if seen.server is not None else {}
+    for name in LIMITS:
+        if name in settings:
+            found.pop(name, None)
+            with contextlib.suppress(ValueError):
+                found[name] = int(settings[name])
+    return found
+
+
+def hold(spec: ClusterSpec, node: NodeSpec, seen: Observation, settings: Mapping[str, object]):
+    """Return the :class:`Held` of a node, given what it sees.
+
+    settings
+        What pillar asks for on it, see :func:`saltext_repmgr.utils.pg_settings.server_settings`.
+    """
+    servers = visible(seen)
+    live = primaries(spec, servers)
+    if node.is_witness or len(live) > 1:
+        return ()
+    bound = _above(spec, servers, node) if live == [node.name] else _floor(seen, servers, live)
+    found = []
+    for name, value in asked(settings, seen).items():
+        held, reason = bound(name, value)
+        if held != value:
+            found.append(Held(name, value, held, reason))
+    return tuple(found)
+
+
+def _above(spec, servers, node):
+    """A primary goes no higher than its standbys."""
+    own = servers[node.name].limits
+    others = {
+        n.name: servers[n.name].limits
+        for n in spec.data_nodes
+        if n.name != node.name and n.name in servers and servers[n.name].in_recovery
+    }
+
+    def bound(name, value):
+        lower = {n: limits[name] for n, limits in others.items() if limits.get(name, value) < value}
+        if value <= own.get(name, value) or not lower:
+            return value, ""
+        return max(own[name], min(lower.values())), f"{', '.join(lower)} would have less"
+
+    return bound
+
+
+def _floor(seen, servers, live):
+    """A standby goes no lower than its primary, or than the data it has still to replay."""
+    primary = servers[live[0]] if live else None
+    control = seen.data.control if seen.data.content is Content.POSTGRES else None
+    if control is not None and not seen.data.standby:
+        ours = primary is not None and primary.system_identifier == control.system_identifier
+        control = control if ours else None
+    floors = [(control.limits, "its data need that")] if control is not None else []
+    floors += [(primary.limits, f"{live[0]} runs with that")] if primary is not None else []
+
+    def bound(name, value):
+        return max((limits.get(name, value), reason) for limits, reason in [({}, ""), *floors])
+
+    return bound
+
+
+def settle(spec: ClusterSpec, node: NodeSpec, seen: Observation):
+    """Return ``(settings, held)``: all that is to be written on a node now, and the
+    :class:`Held` among it."""
+    settings = pg_settings.server_settings(spec, node)
+    held = hold(spec, node, seen, settings)
+    return apply(settings, held), held
+
+
+def raised(text, ran_with: Mapping[str, int], needed: Mapping[str, int]):
+    """Return the text of a settings file in which no limit is lower than it has to be; all else
+    stays as it was.
+
+    ran_with
+        Limits as the server had them last, for those that are not in the file.
+    needed
+        What the primary runs with.
+    """
+    lines = text.splitlines(keepends=True)
+    for name, least in needed.items():
+        found = re.search(rf"^{name} = '?(\d+)'?$", text, re.MULTILINE)
+        if (int(found[1]) if found else ran_with.get(name, least)) < least:
+            lines = [line for line in lines if not line.startswith(f"{name} = ")]
+            lines.append(f"{name} = {least}\n")
+    header = [line for line in lines if line.startswith("#")]
+    return "".join(header + sorted(line for line in lines if not line.startswith("#")))
+
+
+def text_of(look):
+    """Return what the settings file of a :class:`~saltext_repmgr.utils.look.Look`'s node is to
+    hold now."""
+    return pg_settings.render(settle(look.spec, look.node, look.seen)[0])
+
+
+def apply(settings: Mapping[str, object], held):
+    """Return the settings with those that are held back as they have to be for now."""
+    return {**settings, **{h.name: h.value for h in held}}

@@ -1,0 +1,143 @@
+"""A node's part in rolling work: its server is restarted, or gets new programs."""
+
+from saltext_repmgr.utils import act
+from saltext_repmgr.utils import db
+from saltext_repmgr.utils import guard_files
+from saltext_repmgr.utils import handover
+from saltext_repmgr.utils import host
+from saltext_repmgr.utils import limits
+from saltext_repmgr.utils import metadata
+from saltext_repmgr.utils import observe
+from saltext_repmgr.utils import packages
+from saltext_repmgr.utils import pg_settings
+from saltext_repmgr.utils import serverconf
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import Refused
+from saltext_repmgr.utils.errors import RepmgrError
+
+RESTART_MINUTES = 2
+UPGRADE_MINUTES = 15
+_STREAM_SECONDS = 60
+
+_PENDING = """
+SELECT name, current_setting(name) AS value FROM pg_settings
+ WHERE pending_restart AND sourcefile = %(file)s
+"""
+
+
+def configure(look):
+    """Write the server's settings, as far as they may be in force now, and have it read them.
+
+    Returns whether anything had, or in a dry run has, to be written.
+    """
+    text = limits.text_of(look.allowed())
+    if look.test:
+        return not host.holds(look.layout.settings_file, text)
+    changed = act.write_settings(look.layout, text)
+    with look.connection() as connection:
+        errors = serverconf.reload(connection).errors
+    if errors:
+        raise CommandFailed(f"the old configuration stays in force, the new one: {errors}")
+    return changed
+
+
+def restart(look, name, others):
+    """Do this node's part while the server of ``name`` is restarted; return what was, in words.
+
+    others
+        Names of those that keep still meanwhile.
+    """
+    if look.node.name != name:
+        return handover.keep_still(look, look.spec.nodes[name], RESTART_MINUTES)
+    _require(look, others)
+    configure(look)
+    with handover.going_down(look, others, RESTART_MINUTES):
+        _restart(look)
+        _await_stream(look)
+    return "restarted"
+
+
+def upgrade(look, name, others, salt):
+    """The same while ``name`` gets newer packages.
+
+    salt
+        Salt's ``__salt__``.
+    """
+    if look.node.name != name:
+        return handover.keep_still(look, look.spec.nodes[name], UPGRADE_MINUTES)
+    if is_primary(look):
+        raise Refused(f"{name} is the primary; 'salt-run repmgr.upgrade' moves it first")
+    _require(look, others)
+    configure(look)
+    with handover.going_down(look, others, UPGRADE_MINUTES):
+        try:
+            found = packages.upgrade(look.layout, salt)
+        finally:
+            _run_new_programs(look)
+        _await_stream(look)
+    act.restart_daemon(guard_files.UNIT)
+    # It would not run with another extension than its own, and is started once that is new, too.
+    verb = "stop" if look.again().seen.server.outgrown else "restart"
+    act.restart_daemon(observe.REPMGRD_UNIT, verb)
+    words = ", ".join(f"{n} {v['old']} -> {v['new']}" for n, v in found.items())
+    return f"upgraded: {words}" if words else "runs the installed programs"
+
+
+def update_extension(look):
+    """Bring repmgr's extension to the version that the installed packages have, on the primary."""
+    if not is_primary(look):
+        raise Refused(f"{look.node.name} is not the primary, where the extension is updated")
+    with observe.local_connection(look.spec, look.layout) as connection:
+        db.run(connection, "ALTER EXTENSION repmgr UPDATE")
+    # What is new in it.
+    metadata.create(look.connection, look.spec.password)
+    return f"extension repmgr {look.again().seen.server.extension}"
+
+
+def is_primary(look):
+    """Whether this node acts as the primary."""
+    return not look.node.is_witness and look.seen.running and not look.seen.server.in_recovery
+
+
+def _require(look, others):
+    """Refuse to take a primary away unless nobody fails over meanwhile."""
+    silent = [n.name for n in look.spec.members if n.name not in (look.node.name, *others)]
+    if is_primary(look) and silent:
+        raise Refused(
+            f"{look.node.name} is the primary; 'salt-run repmgr.restart nodes={look.node.name}'"
+            " restarts it"
+        )
+
+
+def _restart(look):
+    layout = look.layout
+    with look.connection() as connection:
+        former = db.rows(connection, _PENDING, {"file": layout.settings_file})
+    act.stop(layout)
+    try:
+        act.start(look.spec, layout)
+    except RepmgrError as err:
+        # It ran with these.
+        settings, _ = limits.settle(look.spec, look.node, look.seen)
+        settings.update((row["name"], row["value"]) for row in former)
+        act.write_settings(layout, pg_settings.render(settings))
+        act.start(look.spec, layout)
+        names = ", ".join(row["name"] for row in former)
+        raise CommandFailed(
+            f"{look.node.name} does not start with the new settings and runs with the old ones"
+            f" ({names}); correct them in pillar: {err}"
+        ) from err
+
+
+def _run_new_programs(look):
+    """Packages stop and start the server by themselves, but not on every host."""
+    pid = host.postmaster_pid(look.layout.data_directory)
+    if pid is None:
+        act.start(look.spec, look.layout)
+    elif host.replaced({"postgres": pid}):
+        act.start(look.spec, look.layout, verb="restart")
+
+
+def _await_stream(look):
+    if not look.node.is_witness and look.seen.server.in_recovery:
+        act.wait_streaming(look.spec, look.layout, _STREAM_SECONDS)
