@@ -84,17 +84,18 @@ class Load:
 
     @contextmanager
     def running(
-        self, host: Host, clients: int, rate: int | None = None, port: int = PORT
+        self, host: Host, clients: int, rate: int | None = None, through: str = "127.0.0.1"
     ) -> Iterator[Work]:
         """Have pgbench at work on a host, for ten minutes at most.
 
         :param rate: transactions a second of all clients together; as many as they can by default.
+        :param through: address of the PgBouncer.
         """
         host.sh(f"rm -rf {_DIRECTORY}; install -d -o postgres {_DIRECTORY}")
         host.write(f"{_DIRECTORY}/script.sql", _SCRIPT)
         argv = ["pgbench", "-n", "-l", "--log-prefix=log", "-f", "script.sql", "-T", "600"]
         argv += ["-c", str(clients), "-j", "2", *(["-R", str(rate)] if rate else [])]
-        argv += ["-h", "127.0.0.1", "-p", str(port), "-U", ROLE, DATABASE]
+        argv += ["-h", through, "-p", str(PORT), "-U", ROLE, DATABASE]
         command = f"cd {_DIRECTORY} && echo $$ > pid && exec {' '.join(argv)}"
         work = Work()
         with host.popen(

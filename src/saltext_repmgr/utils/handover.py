@@ -138,7 +138,13 @@ def _hand_over(look, target, salt):
         _checkpoint(connection)
         _take(connection, locks.READY)
         with _paused(look):
-            return _change_places(look, spec.nodes[target], connection, salt)
+            try:
+                return _change_places(look, spec.nodes[target], connection, salt)
+            except RepmgrError:
+                if _is_primary(spec, look.node):
+                    # It streams from nobody, and nobody else would drop its slot there.
+                    membership.drop_member_slot(spec, spec.nodes[target], look.node.slot)
+                raise
 
 
 def _change_places(look, heir, connection, salt):
