@@ -151,7 +151,8 @@ def switch_over(old, target):
     old, target
         Names of the primary and of the node that shall be the primary (str).
 
-    Returns ``{"comment": what became of it (str)}``. repmgrd is paused while it lasts.
+    Returns ``comment`` (str, what became of it) and ``report``, what :py:func:`report` says then.
+    repmgrd is paused while it lasts.
 
     CLI Example:
 
@@ -160,7 +161,8 @@ def switch_over(old, target):
         salt -L node1,node2,node3 repmgr_node.switch_over old=node1 target=node2
     """
     look = Look(__pillar__, __opts__, __context__)
-    return {"comment": handover.take_part(look, old, target, __salt__)}
+    comment = handover.take_part(look, old, target, __salt__)
+    return {"comment": comment, "report": report(refresh=False)}
 
 
 @translated

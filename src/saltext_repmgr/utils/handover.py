@@ -30,7 +30,7 @@ ROUTER_SECONDS = 5
 # A server waits for its archive and its standbys before it is down.
 STOP_SECONDS = 60
 # From then on it does not wait for standbys that do not become the primary ...
-SENDER_SECONDS = 5
+SENDER_SECONDS = 1
 # ... and nobody waits for one that should.
 HEIR_SECONDS = 15
 MARGIN_SECONDS = 5
@@ -278,7 +278,7 @@ def _step_back(look, heir, salt):
 
 def _join(look, upstream, salt):
     """Make this stopped former primary a standby; it has nothing that the new one lacks."""
-    act.match_limits(look.layout, look.again().seen, upstream)
+    act.match_limits(look.layout, look.seen, upstream)
     membership.start_as_standby(look.spec, look.layout)
     _await_record(look.spec, look.spec.nodes[upstream])
     _settle(look, salt)
@@ -288,15 +288,16 @@ def _join(look, upstream, salt):
 def _drop_unused_slots(look):
     """Drop the slots here of those that stream from elsewhere by now."""
     for _ in _looks(MOVE_SECONDS, 0.2):
-        servers = planning.visible(look.again().seen)
+        servers = planning.visible(look.seen)
         found = slots.strays(look.spec, servers, look.plan.primary)
         found = [s for s in found if s.holder == look.node.name]
+        if not found:
+            return
         with look.connection() as connection:
             for stray in found:
                 if stray.unused:
                     membership.drop_slot(connection, stray.slot.slot_name)
-        if not found:
-            return
+        look.again()
 
 
 def _await_record(spec, heir):

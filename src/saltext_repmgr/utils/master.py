@@ -88,18 +88,24 @@ def ask(cmd, names, function="repmgr_node.report", timeout=ASK_TIMEOUT, **more):
     return {name: reply["ret"] for name, reply in replies.items() if "ret" in reply}
 
 
-def settled(cmd, spec, test=False, timeout=30):
+def settled(cmd, spec, test=False, timeout=30, known=False):
     """Ask the members until all is well, or what is wrong does not go away by itself.
 
     timeout
         Seconds to wait for what may.
+    known
+        The minions may have the present pillar. It is compiled anew when something is wrong.
 
     Returns the :class:`~saltext_repmgr.utils.survey.Ailment` that are left.
     """
     deadline = time.monotonic() + (0 if test else timeout)
     pause = 0.3
     while True:
-        found = survey.ailments(spec, ask(cmd, spec.minions), test)
+        replies = ask(cmd, spec.minions, kwarg={"refresh": not known})
+        found = survey.ailments(spec, replies, test)
+        if found and known:
+            known = False
+            continue
         if not any(a.settles for a in found) or time.monotonic() >= deadline:
             return found
         time.sleep(pause)
