@@ -10,7 +10,14 @@ import yaml
 
 from tests.functional.support.minions import require_entry_point
 
-MODULES = ["repmgr", "repmgr_pg", "repmgr_node", "repmgr_member", "repmgr_cluster"]
+MODULES = [
+    "repmgr",
+    "repmgr_cluster",
+    "repmgr_member",
+    "repmgr_node",
+    "repmgr_pg",
+    "repmgr_router",
+]
 # A minion that loads all it has, first without the extension, then with it.
 PROGRAM = """
 import json, sys

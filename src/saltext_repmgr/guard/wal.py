@@ -15,18 +15,19 @@ def shut_down_cleanly(cursor, data_directory, timeline=None):
         Of that primary, where it is known.
     """
     cursor.execute(
-        "SELECT received_tli, (pg_last_wal_replay_lsn() - '0/0') - %s, pg_last_wal_replay_lsn()"
-        " FROM pg_stat_wal_receiver RIGHT JOIN (SELECT 1) one ON true",
-        (_LAST_RECORDS,),
+        "SELECT received_tli, pg_last_wal_replay_lsn() - '0/0', pg_last_wal_replay_lsn(),"
+        " (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size')"
+        " FROM pg_stat_wal_receiver RIGHT JOIN (SELECT 1) one ON true"
     )
-    received, begin, end = cursor.fetchone()
+    received, position, end, size = cursor.fetchone()
     timeline = timeline or received
     if timeline is None:
         cursor.execute("SELECT timeline_id FROM pg_control_checkpoint()")
         (timeline,) = cursor.fetchone()
     with open(f"{data_directory}/PG_VERSION", encoding="ascii") as handle:
         program = f"/usr/lib/postgresql/{handle.read().strip()}/bin/pg_waldump"
-    begin = int(begin)
+    # A primary with an archive begins a new segment for it, and before that there is nothing.
+    begin = max(int(position) - _LAST_RECORDS, (int(position) - 1) // size * size)
     argv = [program, "-p", f"{data_directory}/pg_wal", "-t", str(timeline), "-e", end]
     argv += ["-s", f"{begin >> 32:X}/{begin & 0xFFFFFFFF:X}"]
     done = subprocess.run(
