@@ -176,7 +176,8 @@ def test_a_wrong_setting_is_refused_and_nothing_else_happens(cluster, database):
 
 
 def switchover(cluster, to):
-    done = cluster.lab.master.run(["salt-run", "--out=json", "repmgr.switchover", to], check=False)
+    argv = ["salt-run", "--out=json", "repmgr.switchover", to]
+    done = cluster.lab.master.run(argv, check=False, timeout=180)
     return json.loads(done.stdout)
 
 

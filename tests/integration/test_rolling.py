@@ -94,7 +94,7 @@ def clients(cluster):
     host.write("/tmp/insert.sql", "INSERT INTO made VALUES (:client_id);\n")
     version = RELEASES[cluster.lab.spec.release].postgres
     where = f"host={cluster.lab['node1'].address} port={PORT} user={ROLE} dbname={DATABASE}"
-    bench = f"/usr/lib/postgresql/{version}/bin/pgbench -n -c 8 -j 2 -T {LONG_ENOUGH} --max-tries=1"
+    bench = f"/usr/lib/postgresql/{version}/bin/pgbench -n -c 8 -j 2 -R 300 -T {LONG_ENOUGH} --max-tries=1"
     command = f"exec {bench} -f /tmp/insert.sql '{where}' >{OUTPUT} 2>&1"
     argv = ["systemd-run", "--quiet", "--collect", f"--unit={UNIT}", "-E", f"PGPASSWORD={PASSWORD}"]
     host.run([*argv, "sh", "-c", command])

@@ -33,7 +33,7 @@ for line in 1 2 3; do
     done &
 done
 echo 'INSERT INTO made VALUES (:client_id);' > write.sql
-/usr/lib/postgresql/{version}/bin/pgbench -n -c 8 -j 2 -T {seconds} -f write.sql "$where" \\
+/usr/lib/postgresql/{version}/bin/pgbench -n -c 8 -j 2 -R 300 -T {seconds} -f write.sql "$where" \\
     > pgbench.out 2>&1
 wait
 """
@@ -72,7 +72,7 @@ def publish_bouncers(cluster, password):
 
 def rotate(cluster, *words):
     argv = ["salt-run", "--out=json", "repmgr.rotate_password", *words]
-    done = cluster.lab.master.run(argv, check=False)
+    done = cluster.lab.master.run(argv, check=False, timeout=180)
     data = json.loads(done.stdout)
     assert data["retcode"] == done.returncode, done.stderr
     return data

@@ -58,7 +58,7 @@ def in_service(cluster):
 def switch(cluster, *words):
     """Run it: exit code and data."""
     argv = ["salt-run", "--out=json", "repmgr.switchover", *words]
-    done = cluster.lab.master.run(argv, check=False)
+    done = cluster.lab.master.run(argv, check=False, timeout=180)
     data = json.loads(done.stdout)
     assert data["retcode"] == done.returncode, done.stderr
     return data
