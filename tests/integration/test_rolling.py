@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tests.integration.conftest import LONG
 from tests.integration.conftest import cluster_of
 from tests.lab.releases import RELEASES
 
@@ -168,33 +169,34 @@ def test_fewer_connections_the_primary_first_and_in_place(cluster, wait):
     nothing_is_left(cluster, "restart")
 
 
-def test_another_setting_and_back_to_the_same_primary(cluster):
-    primary = cluster.primary(NODES)
-    # Nobody wrote it before: the run does.
-    with_settings(cluster, shared_buffers="96MB")
-    with clients(cluster):
-        words = ["state.orchestrate", "repmgr.restart", 'pillar={"back": true}']
-        done = cluster.lab.salt_run(*words, timeout=600)
-    assert done.returncode == 0, done
-    assert running(cluster, "shared_buffers") == {"96MB"}
-    assert cluster.primary(NODES) == primary
-    nothing_is_left(cluster, "restart")
+if LONG:
 
+    def test_another_setting_and_back_to_the_same_primary(cluster):
+        primary = cluster.primary(NODES)
+        # Nobody wrote it before: the run does.
+        with_settings(cluster, shared_buffers="96MB")
+        with clients(cluster):
+            words = ["state.orchestrate", "repmgr.restart", 'pillar={"back": true}']
+            done = cluster.lab.salt_run(*words, timeout=600)
+        assert done.returncode == 0, done
+        assert running(cluster, "shared_buffers") == {"96MB"}
+        assert cluster.primary(NODES) == primary
+        nothing_is_left(cluster, "restart")
 
-def test_a_standby_that_cannot_start_with_it_stops_the_run_and_is_in_service(cluster, wait):
-    primary = cluster.primary(NODES)
-    started = cluster.started(primary)
-    with_settings(cluster, shared_buffers="7000GB")
-    with clients(cluster):
-        data = rolled(cluster, "repmgr.restart")
-    assert (data["retcode"], data["changed"]) == (1, False)
-    assert "does not start with the new settings and runs with the old ones" in data["result"]
-    assert cluster.primary(NODES) == primary and cluster.started(primary) == started
-    wait(cluster.whole, what="the cluster in service")
-    with_settings(cluster, shared_buffers="96MB")
-    run = cluster.orchestrate()
-    assert run.ok, run
-    nothing_is_left(cluster, "restart")
+    def test_a_standby_that_cannot_start_with_it_stops_the_run_and_is_in_service(cluster, wait):
+        primary = cluster.primary(NODES)
+        started = cluster.started(primary)
+        with_settings(cluster, shared_buffers="7000GB")
+        with clients(cluster):
+            data = rolled(cluster, "repmgr.restart")
+        assert (data["retcode"], data["changed"]) == (1, False)
+        assert "does not start with the new settings and runs with the old ones" in data["result"]
+        assert cluster.primary(NODES) == primary and cluster.started(primary) == started
+        wait(cluster.whole, what="the cluster in service")
+        with_settings(cluster, shared_buffers="96MB")
+        run = cluster.orchestrate()
+        assert run.ok, run
+        nothing_is_left(cluster, "restart")
 
 
 def test_a_minor_upgrade(cluster):

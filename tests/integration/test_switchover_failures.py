@@ -33,11 +33,11 @@ _STREAMS = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'stre
 # Who is hit by what, when.
 CASES = [
     ("old", faults.POWER_OFF, Moment.STOPPING),
-    ("heir", faults.POWER_OFF, Moment.STOPPING),
-    ("sibling", faults.POWER_OFF, Moment.PLANNED),
     ("master", faults.MASTER, Moment.PLANNED),
 ]
 MORE = [
+    ("heir", faults.POWER_OFF, Moment.STOPPING),
+    ("sibling", faults.POWER_OFF, Moment.PLANNED),
     ("old", faults.POWER_OFF, Moment.BEGUN),
     ("old", faults.POWER_OFF, Moment.PLANNED),
     ("old", faults.POWER_OFF, Moment.PROMOTED),
