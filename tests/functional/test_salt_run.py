@@ -12,6 +12,7 @@ import yaml
 
 from saltext_repmgr.utils import status
 from saltext_repmgr.utils import status_text
+from saltext_repmgr.utils import work_text
 from tests.functional.support.minions import require_entry_point
 
 
@@ -63,13 +64,20 @@ def opts(tmp_path_factory):
     return salt.config.master_config(str(path))
 
 
-def test_the_outputter(opts):
+def test_the_outputter_of_the_status(opts):
     told = status.unknown("foobar", [("repmgr.nodes", "is empty")])
     shown = salt.output.out_format(status.to_data(told), "repmgr_status", opts)
     assert shown == status_text.render(told)
 
 
+def test_the_outputter_of_planned_changes(opts):
+    told = {"cluster": "foobar", "changed": True, "result": "done", "nodes": {"node1": "primary"}}
+    shown = salt.output.out_format(told, "repmgr_work", opts)
+    assert shown == work_text.render(told) == "nodes:\n  node1: primary\n\nfoobar: done"
+
+
+@pytest.mark.parametrize("outputter", ["repmgr_status", "repmgr_work"])
 @pytest.mark.parametrize("data", [{"node1": True}, ["one"], "Exception occurred in runner"])
-def test_what_is_no_status_is_shown_nested(opts, data):
-    shown = salt.output.out_format(data, "repmgr_status", opts)
+def test_what_is_something_else_is_shown_nested(opts, data, outputter):
+    shown = salt.output.out_format(data, outputter, opts)
     assert shown == salt.output.out_format(data, "nested", opts)

@@ -187,8 +187,13 @@ def test_a_changed_setting_is_reloaded_and_not_restarted(cluster, built):
     assert run.announced() == dry.announced()
     for name in NODES:
         assert cluster.sql(name, "SHOW work_mem") == "8MB"
-    state = run.nodes("primary")["node1"][f"postgresql@{cluster.version}-main"]
-    assert "a restart is needed for max_connections" in state["comment"]
+    unit = f"postgresql@{cluster.version}-main"
+    primary, standby = run.nodes("primary")["node1"][unit], run.nodes("standbys 1")["node2"][unit]
+    assert "a restart is needed for max_connections" in standby["comment"]
+    assert "max_connections stays 100 and is not 120 yet" in primary["comment"]
+    assert (
+        "salt-run repmgr.restart" in primary["comment"] and "repmgr.restart" in standby["comment"]
+    )
     assert {name: cluster.started(name) for name in NODES} == before
     cluster.publish(postgres={})
     assert cluster.orchestrate().ok

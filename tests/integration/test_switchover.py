@@ -79,6 +79,14 @@ def test_a_dry_run_shows_checks_and_steps_and_touches_nothing(whole):
     assert untouched(whole) == before
 
 
+def test_a_dry_run_fits_on_one_screen(whole):
+    argv = ["salt-run", "repmgr.switchover", "node2", "test=True"]
+    text = whole.lab.master.run(argv, timeout=60).stdout
+    assert text.startswith("checks:\n  ok  every member answers: 4 members\n"), text
+    assert "\nsteps:\n  - checkpoint on node1\n" in text
+    assert text.rstrip().endswith("\n\nfoobar: node2 could take over from node1 now"), text
+
+
 def test_the_primary_is_moved_and_no_row_is_lost(whole, wait):
     with Client(whole.lab, DATA, "node1") as client:
         time.sleep(2)

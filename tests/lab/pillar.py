@@ -1,16 +1,18 @@
 """The pillar of a lab's master, as files."""
 
-import json
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+
+import yaml
 
 DIRECTORY = "/srv/pillar"
 
 
 def _sls(data: Mapping[str, Any]) -> str:
-    # Without a template engine in between, any text survives, braces and all.
-    return "#!json\n" + json.dumps(data, indent=1) + "\n"
+    # Without a template engine in between, any text survives, braces and all; and other than
+    # JSON, YAML has keys that are numbers, as users write them by mistake.
+    return "#!yaml\n" + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
 def files(

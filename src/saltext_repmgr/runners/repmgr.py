@@ -1,5 +1,8 @@
 """
-Questions about whole clusters, for people at the master.
+Questions about whole clusters, and planned changes of them, for people at the master.
+
+What comes back is shown on one screen; ``--out=json`` gives it as data, as it is described here
+(and ``outputter``, how it is shown).
 
 CLI Example:
 
@@ -57,6 +60,10 @@ def _ended(told, code):
     return {**told, "retcode": code}
 
 
+def _worked(told, code):
+    return _ended({**told, "outputter": "repmgr_work"}, code)
+
+
 def status(cluster=None):
     """
     Show a cluster on one screen: the tree of its nodes with roles, timelines, lag, daemons and
@@ -68,8 +75,8 @@ def status(cluster=None):
 
     Returns a dictionary, with ``--out=json`` as it is: ``format`` (int, 1), ``cluster`` (str),
     ``verdict`` (``healthy``, ``degraded`` or ``broken``), ``primary`` (str or None), ``nodes``,
-    ``electors``, ``problems``, ``routers``, ``retcode`` (int, the exit code: 0, 1 or 2, as the verdict) and
-    ``outputter`` (how it is shown). A wrong pillar is a problem too, nothing is raised.
+    ``electors``, ``problems``, ``routers`` and ``retcode`` (int, the exit code: 0, 1 or 2, as the
+    verdict). A wrong pillar is a problem too, nothing is raised.
 
     CLI Example:
 
@@ -154,7 +161,7 @@ def switchover(to=None, cluster=None, test=False):
         "nodes": done.nodes,
         "seconds": round(done.seconds, 2),
     }
-    return _ended(told, 1 if done.problems else 0)
+    return _worked(told, 1 if done.problems else 0)
 
 
 @translated
@@ -351,7 +358,7 @@ def _maintained(done):
         "nodes": dict(done.nodes),
         "seconds": round(done.seconds, 2),
     }
-    return _ended(told, 1 if done.problems else 0)
+    return _worked(told, 1 if done.problems else 0)
 
 
 @translated
@@ -389,7 +396,7 @@ def rotate_password(cluster=None, test=False):
         "nodes": done.nodes,
         "seconds": round(done.seconds, 2),
     }
-    return _ended(told, 1 if done.problems else 0)
+    return _worked(told, 1 if done.problems else 0)
 
 
 @translated
@@ -456,4 +463,4 @@ def _rolled(found):
         "plan": list(found.plan),
         "seconds": round(found.seconds, 2),
     }
-    return _ended(told, 1 if found.problems else 0)
+    return _worked(told, 1 if found.problems else 0)

@@ -1,20 +1,18 @@
 """The status of a cluster on one screen. Pure."""
 
-import textwrap
-
+from saltext_repmgr.utils import screen
 from saltext_repmgr.utils.findings import Severity
 from saltext_repmgr.utils.findings import size
 from saltext_repmgr.utils.status import ClusterStatus
 from saltext_repmgr.utils.topology import NodeStatus
 from saltext_repmgr.utils.topology import State
 
-WIDTH = 100
 _HEAD = ("node", "role", "state", "TL", "lag", "sync", "repmgrd", "slots")
 
 
 def render(status: ClusterStatus):
-    """Return a status as text of at most :data:`WIDTH` columns, in ASCII."""
-    parts = [_wrap(_summary(status), "", "  ")]
+    """Return a status as text of at most 100 columns, in ASCII."""
+    parts = [screen.wrap(_summary(status), "", "  ")]
     if status.nodes:
         parts.append(_table(status.nodes))
     if status.routers:
@@ -22,7 +20,7 @@ def render(status: ClusterStatus):
     for severity in reversed(Severity):
         found = [p for p in status.problems if p.severity is severity]
         if found:
-            parts.append("\n".join([f"{severity.value}:", *map(_problem, found)]))
+            parts.append(screen.block(severity.value, [_problem(p) for p in found]))
     return "\n\n".join(parts)
 
 
@@ -38,7 +36,7 @@ def _summary(status):
 def _table(nodes):
     rows = [_HEAD[1:], *(_cells(n) for n in nodes)]
     widths = [max(map(len, column)) for column in zip(*rows)]
-    room = WIDTH - sum(widths) - 2 * len(widths)
+    room = screen.WIDTH - sum(widths) - 2 * len(widths)
     names = [_HEAD[0], *_branches(nodes)]
     width = min(max(map(len, names)), room)
     lines = []
@@ -113,18 +111,8 @@ def _slots(node):
 
 def _problem(problem):
     whose = f"{', '.join(problem.nodes)}: " if problem.nodes else ""
-    lines = [_wrap(whose + problem.what, "  ", "      ")]
-    lines += [_wrap(detail, "    ", "      ") for detail in problem.details]
+    lines = [screen.wrap(whose + problem.what, "  ", "      ")]
+    lines += [screen.wrap(detail, "    ", "      ") for detail in problem.details]
     if problem.step:
-        lines.append(_wrap(f"-> {problem.step}", "    ", "       "))
+        lines.append(screen.wrap(f"-> {problem.step}", "    ", "       "))
     return "\n".join(lines)
-
-
-def _wrap(text, first, rest):
-    return textwrap.fill(
-        " ".join(text.split()),
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_on_hyphens=False,
-    )

@@ -252,7 +252,8 @@ def _siblings(spec, servers, primary, target):
     hint = "; 'salt-run state.orchestrate repmgr.cluster' mends what can be mended"
     return Check(
         "the others are in service",
-        f"{len(spec.members) - 2} others",
+        ", ".join(n.name for n in spec.members if n.name not in (primary, target))
+        or "there are none",
         "; ".join(wrong) + hint if wrong else "",
     )
 
@@ -275,14 +276,20 @@ def _daemons(spec, said):
 
 
 def _steps(spec, primary, target, followers):
-    moved = ", ".join([*followers, *(n.name for n in spec.members if n.is_witness)])
+    moved = [*followers, *(n.name for n in spec.members if n.is_witness)]
+    routers = ", ".join(spec.routers)
     lines = (
         f"checkpoint on {primary}",
         "repmgrd is paused on every node; the pause ends by itself",
+        (
+            f"PgBouncer lets its clients wait, on {routers}, and leads them to {target}"
+            if routers
+            else ""
+        ),
         f"{primary} is stopped in good order",
         f"{target} is promoted as soon as it has the last byte",
         f"{primary} becomes a standby of {target}",
-        f"{moved} follow {target}" if moved else "",
+        f"{', '.join(moved)} follow{'s' * (len(moved) == 1)} {target}" if moved else "",
         "repmgrd goes on everywhere",
     )
     return tuple(line for line in lines if line)

@@ -335,7 +335,7 @@ class TestSwitchover:
             missing = {"node2": "its minion does not answer"}
         found = switchover.examine(SPEC, said, missing, "node3")
         assert found.problems == ()
-        assert "node4 follow node3" in found.steps
+        assert "node4 follows node3" in found.steps
 
 
 class TestPlan:

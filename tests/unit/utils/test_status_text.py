@@ -6,9 +6,9 @@ from saltext_repmgr.utils import status
 from saltext_repmgr.utils.facts import Slot
 from saltext_repmgr.utils.findings import Problem
 from saltext_repmgr.utils.findings import Severity
+from saltext_repmgr.utils.screen import WIDTH
 from saltext_repmgr.utils.status import ClusterStatus
 from saltext_repmgr.utils.status import Verdict
-from saltext_repmgr.utils.status_text import WIDTH
 from saltext_repmgr.utils.status_text import render
 from saltext_repmgr.utils.topology import NodeStatus
 from saltext_repmgr.utils.topology import State

@@ -8,6 +8,7 @@ from saltext_repmgr.utils import switchover
 from saltext_repmgr.utils.facts import Repmgrd
 from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Slot
+from saltext_repmgr.utils.spec import PgBouncerSpec
 from tests.unit.utils.test_plan import NODES
 from tests.unit.utils.test_plan import SPEC
 from tests.unit.utils.test_plan import control
@@ -57,6 +58,13 @@ def test_all_is_well(said):
         (),
     )
     assert "node3, node4 follow node2" in found.steps
+    assert "PgBouncer" not in " ".join(found.steps)
+
+
+def test_a_dry_run_names_the_routers(said):
+    pgbouncer = PgBouncerSpec("secret-enough", ("app",), hosts={"router1": "10.0.0.60"})
+    line = "PgBouncer lets its clients wait, on router1, and leads them to node2"
+    assert line in examine(said, spec=more(SPEC, pgbouncer=pgbouncer)).steps
 
 
 def test_it_is_the_primary_already(said):

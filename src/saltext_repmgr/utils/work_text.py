@@ -1,0 +1,44 @@
+"""What became of a planned change, on one screen. Pure."""
+
+from collections.abc import Mapping
+
+from saltext_repmgr.utils import screen
+
+
+def render(told: Mapping[str, object]):
+    """Return what a runner told of its work as text of at most 100 columns, in ASCII.
+
+    told
+        As of ``repmgr.switchover``, ``drain``, ``back``, ``rotate_password``, ``restart`` and
+        ``upgrade``. What is not there is left out; ``result`` comes last, where people look.
+    """
+    refused = any(check["problem"] for check in told.get("checks", ())) and not told["changed"]
+    parts = (
+        screen.block("checks", [_check(check) for check in told.get("checks", ())]),
+        None if refused else screen.block("steps", _items(told.get("steps", ()))),
+        screen.block("nodes", [_node(*item) for item in told.get("nodes", {}).items()]),
+        screen.block("done", _items(told.get("done", ()))),
+        screen.block("to do", _items(told.get("plan", ()))),
+        _result(told),
+    )
+    return "\n\n".join(part for part in parts if part)
+
+
+def _check(check):
+    mark = "NO" if check["problem"] else "ok"
+    return screen.wrap(f"{check['name']}: {check['finding']}", f"  {mark}  ", " " * 6)
+
+
+def _items(lines):
+    return [screen.wrap(line, "  - ", "    ") for line in lines]
+
+
+def _node(name, text):
+    return screen.wrap(f"{name}: {text}", "  ", "    ")
+
+
+def _result(told):
+    lines = str(told["result"]).splitlines()
+    if len(lines) == 1:
+        return screen.wrap(f"{told['cluster']}: {lines[0]}", "", "  ")
+    return screen.block(told["cluster"], [screen.wrap(line, "  ", "      ") for line in lines])
