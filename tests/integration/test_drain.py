@@ -123,6 +123,13 @@ class TestStandby:
         assert "'salt-run repmgr.back node2' first" in data["result"]
         assert cluster.primary(["node1", "node3"]) == "node1"
 
+    def test_a_pause_of_all_is_no_failure(self, cluster):
+        data = ask(cluster, "repmgr.pause", "minutes=1")
+        assert data["retcode"] == 0, data
+        assert [data[n]["paused"] for n in ("node1", "node2", "node3")] == [True, False, True]
+        assert data["node2"]["note"].startswith("node2 is drained since ")
+        assert ask(cluster, "repmgr.unpause")["retcode"] == 0
+
     def test_the_primary_is_moved_without_it(self, cluster):
         data = ask(cluster, "repmgr.switchover", "node3")
         assert data["retcode"] == 0, data

@@ -1,7 +1,8 @@
 """
 This minion's part in its repmgr cluster: what pillar wants of it, what is there, what to do.
 
-The functions only look. What they say is what the states of the ``repmgr`` SLS act on.
+What those functions say that only look is what the states of the ``repmgr`` SLS act on; the others
+do this node's part of what the runner ``repmgr`` and the orchestrations do with all nodes.
 
 Configuration
 -------------
@@ -11,6 +12,7 @@ Everything comes from the pillar key ``repmgr``; ``pillar.example`` documents it
 """
 
 from saltext_repmgr.utils import drain_act
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import fresh_pillar
 from saltext_repmgr.utils import handover
@@ -110,8 +112,9 @@ def pause(minutes=15):
     minutes
         For how long (int or float, up to a day).
 
-    Returns ``{"paused": True, "until": seconds since the epoch (float)}``. To pause a whole
-    cluster use ``salt-run repmgr.pause``.
+    Returns ``{"paused": True, "until": seconds since the epoch (float)}``; of a drained node, whose
+    repmgrd does not run, ``{"paused": False, "note": why (str)}``. To pause a whole cluster use
+    ``salt-run repmgr.pause``.
 
     CLI Example:
 
@@ -119,8 +122,16 @@ def pause(minutes=15):
 
         salt node1 repmgr_node.pause minutes=30
     """
-    spec, _, layout = _subject()
-    return {"paused": True, "until": pausing.begin(spec, layout, minutes)}
+    spec, node, layout = _subject()
+    return _at_rest(node, layout) or {
+        "paused": True,
+        "until": pausing.begin(spec, layout, minutes),
+    }
+
+
+def _at_rest(node, layout):
+    mark = observing.own_mark(layout)
+    return {"paused": False, "note": f"{node.name} {drained.words(mark)}"} if mark else None
 
 
 @translated
@@ -128,7 +139,7 @@ def unpause():
     """
     Let repmgrd on this node fail over again.
 
-    Returns ``{"paused": False}``.
+    Returns ``{"paused": False}``, of a drained node with a ``note`` (str).
 
     CLI Example:
 
@@ -136,7 +147,9 @@ def unpause():
 
         salt node1 repmgr_node.unpause
     """
-    spec, _, layout = _subject()
+    spec, node, layout = _subject()
+    if at_rest := _at_rest(node, layout):
+        return at_rest
     pausing.end(spec, layout)
     return {"paused": False}
 
