@@ -56,6 +56,14 @@ def test_preflight_ends_with_one_where_it_found_something(salt_run):
     assert len(json.loads(done.stdout)["problems"]) == 1
 
 
+@pytest.mark.parametrize("words", [("switchover", "node2"), ("restart",), ("pause",), ("heal",)])
+def test_a_wrong_pillar_is_an_answer_and_no_traceback(salt_run, words):
+    done = salt_run(f"repmgr.{words[0]}", *words[1:])
+    assert done.returncode == 1
+    assert done.stdout.startswith("repmgr: there is no such key in this pillar; see"), done.stdout
+    assert len(done.stdout.splitlines()) == 2
+
+
 @pytest.fixture(scope="module")
 def opts(tmp_path_factory):
     require_entry_point()
@@ -73,7 +81,7 @@ def test_the_outputter_of_the_status(opts):
 def test_the_outputter_of_planned_changes(opts):
     told = {"cluster": "foobar", "changed": True, "result": "done", "nodes": {"node1": "primary"}}
     shown = salt.output.out_format(told, "repmgr_work", opts)
-    assert shown == work_text.render(told) == "nodes:\n  node1: primary\n\nfoobar: done"
+    assert shown == work_text.render(told) == "nodes:\n  node1: primary\n\ndone"
 
 
 @pytest.mark.parametrize("outputter", ["repmgr_status", "repmgr_work"])

@@ -84,7 +84,7 @@ def test_a_dry_run_fits_on_one_screen(whole):
     text = whole.lab.master.run(argv, timeout=60).stdout
     assert text.startswith("checks:\n  ok  every member answers: 4 members\n"), text
     assert "\nsteps:\n  - checkpoint on node1\n" in text
-    assert text.rstrip().endswith("\n\nfoobar: node2 could take over from node1 now"), text
+    assert text.rstrip().endswith("\n\nnode2 could take over from node1 now"), text
 
 
 def test_the_primary_is_moved_and_no_row_is_lost(whole, wait):

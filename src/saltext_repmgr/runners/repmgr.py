@@ -2,7 +2,8 @@
 Questions about whole clusters, and planned changes of them, for people at the master.
 
 What comes back is shown on one screen; ``--out=json`` gives it as data, as it is described here
-(and ``outputter``, how it is shown).
+(and ``outputter``, how it is shown). What is wrong with the pillar or with an argument is in
+``result``, and the exit code is 1.
 
 CLI Example:
 
@@ -26,7 +27,7 @@ from saltext_repmgr.utils import master
 from saltext_repmgr.utils import status as telling
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import wanted
-from saltext_repmgr.utils.boundary import translated
+from saltext_repmgr.utils.boundary import answered
 from saltext_repmgr.utils.errors import PillarError
 
 __virtualname__ = "repmgr"
@@ -62,6 +63,10 @@ def _ended(told, code):
 
 def _worked(told, code):
     return _ended({**told, "outputter": "repmgr_work"}, code)
+
+
+def _failed(text):
+    return _worked({"changed": False, "result": text}, 1)
 
 
 def status(cluster=None):
@@ -124,7 +129,7 @@ def preflight(cluster=None):
     return _ended({k: told[k] for k in keys}, 1 if found.problems else 0)
 
 
-@translated
+@answered(_failed)
 def switchover(to=None, cluster=None, test=False):
     """
     Make another node the primary, in good order: see docs/switchover.md. Nothing is touched unless
@@ -164,7 +169,7 @@ def switchover(to=None, cluster=None, test=False):
     return _worked(told, 1 if done.problems else 0)
 
 
-@translated
+@answered(_failed)
 def pause(cluster=None, minutes=15):
     """
     Keep repmgrd from failing over, on every node of a cluster, for some time.
@@ -185,7 +190,7 @@ def pause(cluster=None, minutes=15):
     return _tell_all(cluster, "repmgr_node.pause", {"minutes": minutes})
 
 
-@translated
+@answered(_failed)
 def unpause(cluster=None):
     """
     Let repmgrd fail over again, on every node of a cluster.
@@ -211,7 +216,7 @@ def _tell_all(cluster, function, arguments):
     return _ended(told, int(not all(isinstance(reply, dict) for reply in told.values())))
 
 
-@translated
+@answered(_failed)
 def heal(cluster=None, minion=None):
     """
     Run the orchestration of a cluster, where pillar allows that and there is something to mend.
@@ -282,7 +287,7 @@ def _orchestrate(spec, lines):
     return ok
 
 
-@translated
+@answered(_failed)
 def drain(
     node, reason="", to=None, force=False, keep_slot=None, cluster=None, test=False
 ):  # pylint: disable=too-many-arguments
@@ -322,7 +327,7 @@ def drain(
     return _maintained(drain_lead.take_out(_cmd, spec, node, reason, to, force, keep_slot, test))
 
 
-@translated
+@answered(_failed)
 def back(node, cluster=None, test=False):
     """
     Bring a node back that was drained: it is started, catches up, and is an elector again.
@@ -361,7 +366,7 @@ def _maintained(done):
     return _worked(told, 1 if done.problems else 0)
 
 
-@translated
+@answered(_failed)
 def rotate_password(cluster=None, test=False):
     """
     Put new passwords of pillar in force: of repmgr's role, and of PgBouncer's. See
@@ -399,7 +404,7 @@ def rotate_password(cluster=None, test=False):
     return _worked(told, 1 if done.problems else 0)
 
 
-@translated
+@answered(_failed)
 def restart(nodes=None, force=False, back=False, cluster=None, test=False):
     """
     Restart the servers whose settings wait for it, one after the other: see docs/rolling.md.
@@ -433,7 +438,7 @@ def restart(nodes=None, force=False, back=False, cluster=None, test=False):
     return _rolled(campaign.restart(_cmd, _spec(cluster), names, force, back, test))
 
 
-@translated
+@answered(_failed)
 def upgrade(back=False, cluster=None, test=False):
     """
     Upgrade PostgreSQL's minor version and repmgr on all nodes, one after the other: see

@@ -1,6 +1,6 @@
 """The boundary to Salt: where this extension's errors become Salt's.
 
-Both decorators keep name, signature and docstring of what they wrap, so Salt's argument
+The decorators keep name, signature and docstring of what they wrap, so Salt's argument
 handling and ``sys.doc`` see the function itself.
 """
 
@@ -14,7 +14,7 @@ from saltext_repmgr.utils.errors import UsageError
 
 
 def translated(function):
-    """Let an execution or runner function raise Salt's two errors instead of ours."""
+    """Let an execution function raise Salt's two errors instead of ours."""
 
     @functools.wraps(function)
     def wrapper(*args, **kwargs):
@@ -42,3 +42,22 @@ def reported(function):
             return {"name": name, "result": False, "changes": {}, "comment": str(err)}
 
     return wrapper
+
+
+def answered(answer):
+    """Let a runner function return its errors as an answer, made by ``answer(text)``.
+
+    Of those that a runner raises Salt shows a traceback, or its usage with exit code 0.
+    """
+
+    def decorator(function):
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs):
+            try:
+                return function(*args, **kwargs)
+            except RepmgrError as err:
+                return answer(str(err))
+
+        return wrapper
+
+    return decorator

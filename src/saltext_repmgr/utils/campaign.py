@@ -54,13 +54,17 @@ class Result:
         """All of it in a line, or a line for each problem."""
         if self.problems:
             left = f"; left to do: {'; '.join(self.plan)}" if self.plan else ""
-            state = f"stopped after {len(self.done)} moves{left}; {AGAIN}"
+            state = f"stopped after {_moves(self.done)}{left}; {AGAIN}"
             return "\n".join([*self.problems, state])
         if self.test and self.plan:
-            return f"{self.cluster} could be worked on now, in {len(self.plan)} moves"
+            return f"{self.work} of {self.cluster} could begin now: {_moves(self.plan)}"
         if not self.done:
-            return f"no node of {self.cluster} needs it ({self.work})"
-        return f"{self.work} of {self.cluster} done: {len(self.done)} moves in {self.seconds:.1f} s"
+            return f"{self.work}: no node of {self.cluster} needs it"
+        return f"{self.work} of {self.cluster} done: {_moves(self.done)} in {self.seconds:.1f} s"
+
+
+def _moves(made):
+    return f"{len(made)} move{'s' * (len(made) != 1)}"
 
 
 def restart(cmd, spec, nodes=(), force=False, back=False, test=False):

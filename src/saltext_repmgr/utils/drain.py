@@ -224,7 +224,7 @@ def _others(spec, said, missing, servers, primary, name):
     step = f". {ORCHESTRATE} mends what can be mended; {FORCE}"
     return Check(
         "the others are in service",
-        f"{len(spec.members) - 1} others",
+        ", ".join(n.name for n in spec.members if n.name != name) or "there are none",
         "; ".join(wrong) + step if wrong else "",
     )
 

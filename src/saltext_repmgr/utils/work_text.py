@@ -19,7 +19,7 @@ def render(told: Mapping[str, object]):
         screen.block("nodes", [_node(*item) for item in told.get("nodes", {}).items()]),
         screen.block("done", _items(told.get("done", ()))),
         screen.block("to do", _items(told.get("plan", ()))),
-        _result(told),
+        _result(told["result"]),
     )
     return "\n\n".join(part for part in parts if part)
 
@@ -37,8 +37,5 @@ def _node(name, text):
     return screen.wrap(f"{name}: {text}", "  ", "    ")
 
 
-def _result(told):
-    lines = str(told["result"]).splitlines()
-    if len(lines) == 1:
-        return screen.wrap(f"{told['cluster']}: {lines[0]}", "", "  ")
-    return screen.block(told["cluster"], [screen.wrap(line, "  ", "      ") for line in lines])
+def _result(text):
+    return "\n".join(screen.wrap(line, "", "  ") for line in str(text).splitlines())

@@ -53,7 +53,7 @@ def test_one_after_the_other_until_nothing_is_left():
         (("node4",), {"node": "node4", "others": []}),
         (("node3",), {"node": "node3", "others": []}),
     ]
-    assert campaign.restart(minions, SPEC).summary == "no node of foobar needs it (restart)"
+    assert campaign.restart(minions, SPEC).summary == "restart: no node of foobar needs it"
 
 
 def test_a_dry_run_tells_all_and_makes_no_move():
@@ -72,7 +72,7 @@ def test_what_a_restart_does_not_change_stops_it():
     found = campaign.restart(minions, SPEC)
     assert found.problems == ("node2: shared_buffers: this was done, and it is still so",)
     assert found.plan == ("node2: shared_buffers", "node3: shared_buffers")
-    assert "stopped after 1 moves; left to do: node2: shared_buffers; node3" in found.summary
+    assert "stopped after 1 move; left to do: node2: shared_buffers; node3" in found.summary
     assert len(minions.moves()) == 1
 
 
@@ -106,7 +106,7 @@ def test_a_minion_that_says_why_not():
 
 
 def test_an_upgrade_of_what_is_new_already():
-    assert campaign.upgrade(Minions(), SPEC).summary == "no node of foobar needs it (upgrade)"
+    assert campaign.upgrade(Minions(), SPEC).summary == "upgrade: no node of foobar needs it"
 
 
 def test_a_program_that_was_replaced_is_an_upgrade():

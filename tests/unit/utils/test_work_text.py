@@ -27,7 +27,7 @@ steps:
   - checkpoint on node1
   - node2 is promoted as soon as it has the last byte
 
-foobar: it could be now"""
+it could be now"""
 
 
 def test_what_is_refused_has_no_steps():
@@ -37,7 +37,7 @@ checks:
   ok  one primary: node1, on timeline 1
   NO  candidate replays: paused
 
-foobar: candidate replays: replay is paused; end that"""
+candidate replays: replay is paused; end that"""
 
 
 def test_what_became_of_it():
@@ -51,7 +51,7 @@ nodes:
   node1: a standby of node2
   node2: the primary
 
-foobar: done in 5 s"""
+done in 5 s"""
 
 
 def test_rolling_work_that_stopped():
@@ -60,7 +60,7 @@ def test_rolling_work_that_stopped():
             changed=True,
             done=["node2: restarted"],
             plan=["switchover to node2"],
-            result="node3: does not stream\nstopped after 1 moves; mend that",
+            result="node3: does not stream\nstopped after 1 move; mend that",
         )
     )
     assert text == """\
@@ -70,9 +70,8 @@ done:
 to do:
   - switchover to node2
 
-foobar:
-  node3: does not stream
-  stopped after 1 moves; mend that"""
+node3: does not stream
+stopped after 1 move; mend that"""
 
 
 @pytest.mark.parametrize("part", ["result", "done", "steps", "nodes", "checks"])
