@@ -1,6 +1,14 @@
-"""repmgr_pg.timeline right after a promotion, when the control file still has the old one."""
+"""A promotion: the one of a switchover, and repmgr_pg.timeline right after one."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
 
 import pytest
+
+from saltext_repmgr.utils import handover
 
 
 @pytest.fixture
@@ -10,6 +18,63 @@ def throwaway(primary, servers):
     primary.backup(cluster.data)
     yield cluster.start()
     cluster.kill()
+
+
+@pytest.fixture
+def orphan(fresh, servers):
+    """A standby whose primary has gone; for a minute it does not ask for that one by itself."""
+    cluster = servers[4].empty()
+    fresh.backup(cluster.data)
+    (cluster.data / "postgresql.auto.conf").open("a").write("wal_retrieve_retry_interval = '60s'\n")
+    cluster.start()
+    fresh.eventually("SELECT count(*) FROM pg_stat_replication", "1")
+    fresh.stop()
+    yield cluster
+    cluster.kill()
+
+
+def waits_for(connection, event):
+    """Wait until the startup process waits for that; return its process id."""
+    query = "SELECT pid, wait_event FROM pg_stat_activity WHERE backend_type = 'startup'"
+    deadline = time.monotonic() + 30
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(query)
+            pid, found = cursor.fetchone()
+            if found == event:
+                return pid
+            assert time.monotonic() < deadline, f"it waits for {found} and not {event}"
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def standing_still(pid):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_one_that_takes_note_and_sleeps_is_woken(orphan):
+    # PostgreSQL's startup process, asked to promote while it waits for a WAL receiver that was
+    # asked for and is no process yet, takes note and sleeps. Here the postmaster, which makes
+    # the process, stands still meanwhile, as it does for a moment on a busy machine.
+    with orphan.connect() as own, orphan.connect() as watch:
+        startup = waits_for(watch, "RecoveryRetrieveRetryInterval")
+        with standing_still(orphan.pid):
+            os.kill(startup, signal.SIGHUP)
+            waits_for(watch, "RecoveryWalStream")
+            promoting = threading.Thread(target=handover.promote, args=(own, "orphan"))
+            promoting.start()
+            deadline = time.monotonic() + 30
+            while not (orphan.data / "promote").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            os.kill(startup, signal.SIGUSR2)
+            waits_for(watch, "RecoveryRetrieveRetryInterval")
+        promoting.join(timeout=handover.PROMOTE_SECONDS + 10)
+    assert orphan.sql("SELECT pg_is_in_recovery()") == "f"
 
 
 def test_the_timeline_is_that_of_the_server(repmgr_pg, primary, throwaway):

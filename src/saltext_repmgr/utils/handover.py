@@ -35,6 +35,8 @@ SENDER_SECONDS = 1
 HEIR_SECONDS = 15
 MARGIN_SECONDS = 5
 PROMOTE_SECONDS = 30
+# Of a hundredth of a second and more each; nearly all promotions are over by then.
+WAKE_LOOKS = 20
 RECORD_SECONDS = 30
 FOLLOW_SECONDS = 60
 # What is left then, the next orchestration does.
@@ -323,22 +325,31 @@ def _take_over(look, primary, salt):
         # From here on a start check elsewhere waits for this node.
         with _announced(spec, layout):
             _await_last_byte(look, primary, own, timeline)
-            _promote(look, own)
+            promote(own, look.node.name)
     _settle(look, salt)
     return "the primary"
 
 
-def _promote(look, own):
+def promote(own, name):
     """Have the server promote itself; what repmgr's own command does, without its start.
 
     That and its looks at the others take a third of the time for which clients wait.
+
+    own
+        A superuser's connection to it.
+    name
+        What it is called where that fails.
     """
     db.row(own, "SELECT pg_promote(false) AS asked")
-    for _ in _looks(PROMOTE_SECONDS, 0.01):
+    for number, _ in enumerate(_looks(PROMOTE_SECONDS, 0.01), start=1):
         if db.row(own, _IS_PRIMARY)["yes"]:
             return
+        if number % WAKE_LOOKS == 0:
+            # A server that is asked while it starts a WAL receiver for the one that has gone takes
+            # note, and then sleeps for what is left of wal_retrieve_retry_interval. This wakes it.
+            db.row(own, "SELECT pg_reload_conf() AS asked")
     raise CommandFailed(
-        f"{look.node.name} was told to promote itself and had not done so after {PROMOTE_SECONDS} s;"
+        f"{name} was told to promote itself and had not done so after {PROMOTE_SECONDS} s;"
         " its server's log says why"
     )
 
