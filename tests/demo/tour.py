@@ -15,6 +15,7 @@ from .orchestrate import orchestrate
 from .screen import Screen
 
 _REPLICATION_SECONDS = 10
+_SWITCHOVER_SECONDS = 180
 _HIDDEN = "(made up for this demo)"
 
 
@@ -36,6 +37,8 @@ def tour(lab: Lab, screen: Screen) -> None:
     orchestrate(lab, screen)
     look(lab.nodes[-1], screen)
     _write_and_read(lab, screen)
+    if len(lab.nodes) > 1:
+        _move_primary(lab, screen)
     screen.section(f"Once more: {COMMAND}")
     again = orchestrate(lab, screen)
     if again.changed:
@@ -73,6 +76,17 @@ def _write_and_read(lab: Lab, screen: Screen) -> None:
     for host in lab.nodes:
         if standby[host.name]:
             screen.event(f"{host.name} reads: {_read(host, row)}")
+
+
+def _move_primary(lab: Lab, screen: Screen) -> None:
+    command = ["salt-run", "repmgr.switchover"]
+    screen.section(f"A planned change: {' '.join(command)}")
+    screen.doing("the primary is moved to the standby that is fit best")
+    done = lab.master.run(command, timeout=_SWITCHOVER_SECONDS, check=False)
+    screen.doing("")
+    screen.verbatim(done.stdout)
+    if done.returncode:
+        raise LabError(f"the primary was not moved:\n{done.stderr}")
 
 
 def _read(host: Host, row: str) -> str:
