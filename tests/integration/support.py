@@ -5,6 +5,7 @@ import copy
 import json
 
 from tests.lab import LabError
+from tests.lab.process import wait_until
 
 PASSWORD = "correct-horse-battery-staple"
 # The command lines of all processes, a few times a second.
@@ -79,6 +80,11 @@ class Cluster:
         argv = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-p", str(self.port), "-d", dbname]
         done = self.lab[name].run([*argv, "-c", query], user="postgres", timeout=timeout)
         return done.stdout.strip()
+
+    def silence(self, name):
+        """Stop a minion. Its last process outlives the unit for a moment, and answers until then."""
+        self.lab[name].run(["systemctl", "stop", "salt-minion"])
+        assert wait_until(lambda: self.lab.salt(name, "test.ping").data is not True, 30)
 
     def started(self, name):
         """When the server of a node was started."""

@@ -192,7 +192,7 @@ def no_slot_is_free(cluster):
 
 
 def minion_silent(cluster):
-    cluster.lab["node3"].run(["systemctl", "stop", "salt-minion"])
+    cluster.silence("node3")
     yield
     cluster.lab["node3"].run(["systemctl", "start", "salt-minion"])
 
