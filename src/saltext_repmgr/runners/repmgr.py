@@ -155,18 +155,8 @@ def switchover(to=None, cluster=None, test=False):
         salt-run repmgr.switchover node2
     """
     done = lead.switch_over(_cmd, _spec(cluster), to, test)
-    told = {
-        "cluster": done.plan.cluster,
-        "from": done.plan.primary,
-        "to": done.plan.target,
-        "changed": done.changed,
-        "result": done.summary,
-        "checks": [facts.to_dict(check) for check in done.plan.checks],
-        "steps": list(done.plan.steps),
-        "nodes": done.nodes,
-        "seconds": round(done.seconds, 2),
-    }
-    return _worked(told, 1 if done.problems else 0)
+    about = {"from": done.plan.primary, "to": done.plan.target}
+    return _worked(done.told(**about), 1 if done.problems else 0)
 
 
 @answered(_failed)
@@ -351,18 +341,8 @@ def back(node, cluster=None, test=False):
 
 
 def _maintained(done):
-    told = {
-        "cluster": done.plan.cluster,
-        "node": done.plan.node,
-        "primary": done.plan.primary,
-        "to": done.plan.heir,
-        "changed": done.changed,
-        "result": done.summary,
-        "checks": [facts.to_dict(check) for check in done.plan.checks],
-        "steps": list(done.plan.steps),
-        "nodes": dict(done.nodes),
-        "seconds": round(done.seconds, 2),
-    }
+    plan = done.plan
+    told = done.told(node=plan.node, primary=plan.primary, to=plan.heir)
     return _worked(told, 1 if done.problems else 0)
 
 
@@ -391,17 +371,7 @@ def rotate_password(cluster=None, test=False):
         salt-run repmgr.rotate_password
     """
     done = lead_rotation.rotate(_cmd, _spec(cluster), test)
-    told = {
-        "cluster": done.plan.cluster,
-        "roles": list(done.plan.roles),
-        "changed": done.changed,
-        "result": done.summary,
-        "checks": [facts.to_dict(check) for check in done.plan.checks],
-        "steps": list(done.plan.steps),
-        "nodes": done.nodes,
-        "seconds": round(done.seconds, 2),
-    }
-    return _worked(told, 1 if done.problems else 0)
+    return _worked(done.told(roles=list(done.plan.roles)), 1 if done.problems else 0)
 
 
 @answered(_failed)

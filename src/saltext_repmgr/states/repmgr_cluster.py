@@ -75,19 +75,31 @@ def switched_over(name, to=None, cluster=None):
             - to: node2
     """
     spec = master.find_spec(__opts__, __pillar__, cluster)
-    test = __opts__["test"]
-    done = lead.switch_over(__salt__["saltutil.cmd"], spec, to, test)
-    plan = done.plan
-    lines = [done.summary]
-    changes = {}
+    done = lead.switch_over(__salt__["saltutil.cmd"], spec, to, __opts__["test"])
+    changes = {"primary": {"old": done.plan.primary, "new": done.plan.target}}
+    return _done(name, done, changes, would=bool(done.plan.steps))
+
+
+def _done(name, done, changes, would):
+    """The answer of a state.
+
+    changes
+        What changed, or would.
+    would
+        Whether there is anything to do, in a dry run.
+    """
+    test, lines = __opts__["test"], [done.summary]
     if test:
-        lines += [f"check: {c.name}: {c.problem or c.finding}" for c in plan.checks]
-        lines += [f"would do: {step}" for step in plan.steps]
+        lines += [f"check: {c.name}: {c.problem or c.finding}" for c in done.plan.checks]
+        lines += [f"would do: {step}" for step in done.plan.steps]
     lines += [f"{node}: {said}" for node, said in done.nodes.items() if not done.problems]
-    if done.changed or test and plan.steps and not done.problems:
-        changes = {"primary": {"old": plan.primary, "new": plan.target}}
-    result = False if done.problems else None if test and changes else True
-    return {"name": name, "result": result, "changes": changes, "comment": "\n".join(lines)}
+    would = test and would and not done.problems
+    return {
+        "name": name,
+        "result": False if done.problems else None if would else True,
+        "changes": changes if done.changed or would else {},
+        "comment": "\n".join(lines),
+    }
 
 
 @reported
@@ -151,16 +163,8 @@ def brought_back(name, node, cluster=None):
 
 
 def _maintained(name, done, old, new):
-    test, plan = __opts__["test"], done.plan
-    lines = [done.summary]
-    if test:
-        lines += [f"check: {c.name}: {c.problem or c.finding}" for c in plan.checks]
-        lines += [f"would do: {step}" for step in plan.steps]
-    lines += [f"{node}: {said}" for node, said in done.nodes.items() if not done.problems]
-    would = test and not plan.done and not done.problems
-    changes = {plan.node: {"old": old, "new": new}} if done.changed or would else {}
-    result = False if done.problems else None if would else True
-    return {"name": name, "result": result, "changes": changes, "comment": "\n".join(lines)}
+    changes = {done.plan.node: {"old": old, "new": new}}
+    return _done(name, done, changes, would=not done.plan.done)
 
 
 @reported
@@ -181,19 +185,10 @@ def password_rotated(name, cluster=None):
           repmgr_cluster.password_rotated: []
     """
     spec = master.find_spec(__opts__, __pillar__, cluster)
-    test = __opts__["test"]
-    done = lead_rotation.rotate(__salt__["saltutil.cmd"], spec, test)
-    plan = done.plan
-    lines = [done.summary]
-    changes = {}
-    if test and plan.roles:
-        lines += [f"check: {c.name}: {c.problem or c.finding}" for c in plan.checks]
-        lines += [f"would do: {step}" for step in plan.steps]
-    lines += [f"{node}: {said}" for node, said in done.nodes.items() if not done.problems]
-    if done.changed or test and plan.roles and not done.problems:
-        changes = {role: {"old": "another password", "new": "pillar's"} for role in plan.roles}
-    result = False if done.problems else None if test and changes else True
-    return {"name": name, "result": result, "changes": changes, "comment": "\n".join(lines)}
+    done = lead_rotation.rotate(__salt__["saltutil.cmd"], spec, __opts__["test"])
+    roles = done.plan.roles
+    changes = {role: {"old": "another password", "new": "pillar's"} for role in roles}
+    return _done(name, done, changes, would=bool(roles))
 
 
 @reported

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from dataclasses import field
 
 import salt.utils.user
 
@@ -12,6 +11,7 @@ from saltext_repmgr.utils import lead
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.drain import Drain
+from saltext_repmgr.utils.outcome import Outcome
 from saltext_repmgr.utils.switchover import Check
 
 # The first start of a standby may only find out that the WAL it needs is gone.
@@ -19,30 +19,19 @@ _ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of it.
+class Result(Outcome):
+    """What became of a drain, or of its end.
 
-    said
+    news
         What is so now; empty where it did not come to that.
-    nodes
-        What each node says of its part.
-    problems
-        Why nothing was done, or what is not as it should be now; a line each.
-    seconds
-        From the first question to the last answer.
     """
 
-    plan: Drain
-    said: str
-    changed: bool = False
-    nodes: Mapping[str, str] = field(default_factory=dict)
-    problems: tuple = ()
-    seconds: float = 0
+    news: str = ""
 
     @property
     def summary(self):
         """All of it in a line, and a line for each problem."""
-        return "\n".join(filter(None, [self.said, *self.problems]))
+        return "\n".join(filter(None, [self.news, *self.problems]))
 
 
 class _Stopped(Exception):
@@ -154,15 +143,17 @@ def _run(cmd, spec, name, decide, act, words, test):
     began = time.monotonic()
     plan = _planned(cmd, spec, name, decide)
     if plan.problems or plan.done or test:
-        said = "" if plan.problems else f"{name} {words[0] if plan.done else words[1]}"
-        return Result(plan, said, problems=plan.problems, seconds=time.monotonic() - began)
-    work, said = _Work(cmd), f"{name} {words[2]}"
+        news = "" if plan.problems else f"{name} {words[0] if plan.done else words[1]}"
+        seconds = time.monotonic() - began
+        return Result(plan, problems=plan.problems, seconds=seconds, news=news)
+    work, news = _Work(cmd), f"{name} {words[2]}"
     try:
         act(work, plan)
         found = [a.line for a in master.settled(cmd, spec) if not a.note]
     except _Stopped as err:
-        said, found = "", str(err).splitlines()
-    return Result(plan, said, work.changed, work.nodes, tuple(found), time.monotonic() - began)
+        news, found = "", str(err).splitlines()
+    seconds = time.monotonic() - began
+    return Result(plan, work.changed, work.nodes, tuple(found), seconds, news)
 
 
 def _planned(cmd, spec, name, decide):

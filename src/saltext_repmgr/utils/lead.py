@@ -1,41 +1,22 @@
 """The master's side of a switchover: look, hand out the parts, look again."""
 
 import time
-from dataclasses import dataclass
-from dataclasses import field
 
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import switchover
+from saltext_repmgr.utils.outcome import Outcome
 from saltext_repmgr.utils.switchover import Switchover
 
 # A minion that is silent for so long is asked whether it still works on its part.
 PART_SECONDS = 30
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of a switchover.
-
-    nodes
-        What each node says of its part.
-    problems
-        Why nothing was done, or what is not as it should be now; a line each.
-    seconds
-        From the first question to the last answer.
-    """
-
-    plan: Switchover
-    changed: bool = False
-    nodes: dict = field(default_factory=dict)
-    problems: tuple = ()
-    seconds: float = 0
+class Result(Outcome):
+    """What became of a switchover."""
 
     @property
-    def summary(self):
-        """All of it in a line, or a line for each problem."""
-        if self.problems:
-            return "\n".join(self.problems)
+    def news(self):
         plan = self.plan
         if plan.done:
             return f"{plan.target} is the primary of {plan.cluster} already"

@@ -2,8 +2,6 @@
 
 import secrets
 import time
-from dataclasses import dataclass
-from dataclasses import field
 
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import passwords
@@ -11,32 +9,14 @@ from saltext_repmgr.utils import rotate_router
 from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.facts import Passwords
-from saltext_repmgr.utils.rotation import Rotation
+from saltext_repmgr.utils.outcome import Outcome
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of it.
-
-    nodes
-        What each host says of its last part.
-    problems
-        Why nothing was done, or what is not as it should be now; a line each.
-    seconds
-        From the first question to the last answer.
-    """
-
-    plan: Rotation
-    changed: bool = False
-    nodes: dict = field(default_factory=dict)
-    problems: tuple = ()
-    seconds: float = 0
+class Result(Outcome):
+    """What became of a change of passwords."""
 
     @property
-    def summary(self):
-        """All of it in a line, or a line for each problem."""
-        if self.problems:
-            return "\n".join(self.problems)
+    def news(self):
         if not self.plan.roles:
             return f"the passwords of pillar are in force in {self.plan.cluster} already"
         roles = " and ".join(self.plan.roles)
