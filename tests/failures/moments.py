@@ -1,5 +1,6 @@
 """Moments of a switchover, seen by a host that has no part in it."""
 
+import contextlib
 import enum
 import subprocess
 
@@ -71,5 +72,10 @@ class Watcher:
 
     def stop(self) -> None:
         """Look no more."""
+        # What is in the host outlives the kill, until it has nobody to write to.
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
