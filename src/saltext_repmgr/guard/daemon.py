@@ -39,6 +39,7 @@ class Guard:
         self.peers = config.remembered() or ()
         self.frozen_at = None
         self.frozen_pid = None
+        self.acting_since = None
         self.state = None
         self.noted = None
         self.next_start = 0.0
@@ -83,6 +84,12 @@ class Guard:
         ]
         return [self.probes[i].member(now) for i in ids if i in self.probes]
 
+    def _jurors(self, now):
+        ids = [p.node_id for p in self.peers if p.active and p.node_id != self.told.node_id]
+        others = [self.probes[i].member(now) for i in ids if i in self.probes]
+        acting, frozen = now - self.acting_since, self.frozen_at is not None
+        return rules.jurors(self.electors(now), others, acting, frozen)
+
     # -- acts ---------------------------------------------------------------------------
 
     def tick(self):
@@ -92,9 +99,12 @@ class Guard:
         pid = processes.postmaster(self.told.data_directory)
         if self.frozen_at is not None and pid != self.frozen_pid:
             self.frozen_at = None
+        fenced = self.told.fence and not self.told.witness
+        acts = pid is not None and fenced and self._is_primary(pid)
+        self.acting_since = (self.acting_since or now) if acts else None
         if pid is None:
             self._down(now)
-        elif self.told.fence and not self.told.witness and self._is_primary(pid):
+        elif acts:
             self._judge(now, pid)
         else:
             self.say("idle")
@@ -154,7 +164,7 @@ class Guard:
 
     def _judge(self, now, pid):
         frozen = None if self.frozen_at is None else now - self.frozen_at
-        verdict = rules.guard(self.told.node_id, self.told.vote_seconds, self.electors(now), frozen)
+        verdict = rules.guard(self.told.node_id, self.told.vote_seconds, self._jurors(now), frozen)
         if verdict.do is rules.Do.FREEZE:
             processes.freeze(pid)
             self.frozen_at, self.frozen_pid = now, pid

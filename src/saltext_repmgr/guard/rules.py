@@ -24,6 +24,8 @@ RESTART_SECONDS = 5
 FRESH_SECONDS = 1.0
 # Silent for so long, a member is no elector any more.
 GONE_SECONDS = 30
+# Who was silent for so long when a node became the primary was lost before.
+BEFORE_SECONDS = 5
 # repmgrd, which is quicker, had its chance by then.
 ORPHANED_SECONDS = 15
 
@@ -107,6 +109,24 @@ class Verdict:
 
     do: object
     reason: str = ""
+
+
+def jurors(electors: Sequence[Member], others: Sequence[Member], acting: float, frozen: bool):
+    """Return the members by whom a primary judges whether it still is the one.
+
+    electors
+        Those that are recorded below it.
+    others
+        All other members: right after a promotion nobody is recorded below it.
+    acting
+        For how long it has been the primary. Whoever promoted the only node that is left does not
+        want it to be frozen for want of those that were lost before.
+    frozen
+        Whether it is frozen.
+    """
+    there = [m for m in others if m.age is not None and m.age <= acting + BEFORE_SECONDS]
+    # Promoted by hand beside a primary that lives, it is left for people to decide about.
+    return electors or [m for m in there if frozen or not m.is_primary]
 
 
 def guard(me: int, vote_seconds: int, electors: Sequence[Member], frozen: Optional[float]):
@@ -314,6 +334,8 @@ def start(me: int, timeline: int, system: str, others: Sequence[Member], elector
             return Verdict(
                 Start.REFUSE, f"{other.name} is the primary, on timeline {other.now.timeline}"
             )
+    # What is recorded of one that is a standby by now is out of date.
+    standbys = [o.node_id for o in heard if o.now.in_recovery]
     for other in heard:
         if other.now.system == system and other.now.timeline > timeline:
             return Verdict(
@@ -321,7 +343,7 @@ def start(me: int, timeline: int, system: str, others: Sequence[Member], elector
                 f"{other.name} is on timeline {other.now.timeline}, this node on {timeline}: another"
                 " node was promoted after this one was the primary",
             )
-        if other.now.primary_id is not None and other.now.primary_id != me:
+        if other.now.primary_id not in (None, me, *standbys):
             return Verdict(
                 Start.REFUSE,
                 f"{other.name} knows node {other.now.primary_id} as the primary: this one was"

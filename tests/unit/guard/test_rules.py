@@ -64,6 +64,36 @@ class TestUnfit:
         assert rules.unfit(me, others, "here") == expected
 
 
+class TestJurors:
+    LEFT = [member(2, age=8.0), member(3, age=4.0), member(4, age=None), member(5)]
+
+    def names(self, *arguments):
+        return [m.name for m in rules.jurors(*arguments)]
+
+    def test_those_that_are_recorded_below_it_and_no_others(self):
+        assert self.names([member(3, **SILENT)], self.LEFT, 60, False) == ["node3"]
+
+    @pytest.mark.parametrize(
+        ("acting", "expected"),
+        [(0, ["node3", "node5"]), (3, ["node2", "node3", "node5"])],
+    )
+    def test_without_any_all_that_were_there(self, acting, expected):
+        assert self.names([], self.LEFT, acting, False) == expected
+
+    def test_one_that_was_promoted_beside_a_primary_is_not_judged_by_that(self):
+        others = [member(2, PROMOTED), member(3)]
+        assert self.names([], others, 1, False) == ["node3"]
+        assert self.names([], others, 1, True) == ["node2", "node3"]
+
+    def test_the_last_one_of_five_goes_on_and_one_that_is_cut_off_does_not(self):
+        lost = [member(n, age=4.0) for n in (2, 3, 4, 5)]
+        for acting, expected in ((1, Do.FREEZE), (600, Do.FREEZE)):
+            found = rules.jurors([], lost, acting, False)
+            assert rules.guard(ME, SECONDS, found, None).do is expected
+        before = [member(n, age=16.0) for n in (2, 3, 4, 5)]
+        assert rules.guard(ME, SECONDS, rules.jurors([], before, 10, False), None).do is Do.NOTHING
+
+
 class TestGuard:
     @pytest.mark.parametrize(
         ("electors", "expected"),
@@ -199,6 +229,9 @@ class TestStart:
             ([member(2, says(timeline=2)), member(3)], 3, Start.REFUSE),
             ([member(2, says(timeline=2, system="another")), member(3)], 3, Start.ALLOW),
             ([member(2, says(primary_id=3)), member(3, **SILENT)], 3, Start.REFUSE),
+            # Node 3 was replaced by this one, which was gone before anybody wrote that down.
+            ([member(n, says(primary_id=3)) for n in (2, 3)], 3, Start.ALLOW),
+            ([member(n, says(primary_id=3, timeline=2)) for n in (2, 3)], 3, Start.REFUSE),
             ([member(2, says(voting=True)), member(3)], 3, Start.WAIT),
             # A second primary that is on the same or an older timeline is one too.
             ([member(2, says(in_recovery=False)), member(3)], 3, Start.REFUSE),
