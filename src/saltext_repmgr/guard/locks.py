@@ -13,13 +13,20 @@ READY = 2
 PLANNED = 3
 # Held by a router that has paused.
 PAUSED = 4
+# Whose turn it is: a lock of this class, numbered as the node that is to be the primary, or that
+# goes down and comes back as what it was. Whoever was called for another one keeps out.
+TURN_CLASS = CLASS + 1
 
 # repmgr's password is about to change here, as soon as everybody waits for it ...
 ROTATING = 5
 # ... and has changed.
 ROTATED = 6
 
+# Anybody may take such a lock; only those of repmgr's own sessions and of routers count.
 HELD = """
-SELECT objid::int AS lock FROM pg_locks
- WHERE locktype = 'advisory' AND classid::bigint = %(class)s AND objsubid = 2 AND granted
+SELECT l.objid::int AS lock
+  FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_roles o ON o.oid = a.usesysid
+ WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+   AND l.classid::bigint = %(class)s
+   AND (o.rolsuper OR o.rolname IN ('repmgr', 'pgbouncer'))
 """

@@ -6,12 +6,14 @@ docs/design-switchover.md has the order of things and why it is safe.
 import contextlib
 import select
 import time
+from pathlib import Path
 
 from saltext_repmgr.guard import locks
 from saltext_repmgr.guard import wal
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
+from saltext_repmgr.utils import host
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import pause
@@ -21,10 +23,13 @@ from saltext_repmgr.utils import slots
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.plan import Step
+from saltext_repmgr.utils.spec import ROLE_NAME
+from saltext_repmgr.utils.spec import ROUTER_ROLE
 
 # All nodes get their parts at once; a busy minion is some seconds late.
 BEGIN_SECONDS = 30
 CHECKPOINT_SECONDS = 600
+LAST_CHECKPOINT_SECONDS = 20
 READY_SECONDS = 30
 ROUTER_SECONDS = 5
 # A server waits for its archive and its standbys before it is down.
@@ -37,7 +42,9 @@ MARGIN_SECONDS = 5
 PROMOTE_SECONDS = 30
 # Of a hundredth of a second and more each; nearly all promotions are over by then.
 WAKE_LOOKS = 20
-RECORD_SECONDS = 30
+JOIN_SECONDS = 60
+# A new primary that nobody reaches is frozen and killed by its guard well within that time.
+GONE_SECONDS = 15
 FOLLOW_SECONDS = 60
 # What is left then, the next orchestration does.
 MOVE_SECONDS = 5
@@ -50,7 +57,11 @@ ROUTER = "repmgr-router"
 _VOTE = "repmgr-guard-vote"
 
 _TAKE = "SELECT pg_try_advisory_lock(%(class)s, %(lock)s) AS taken"
-_ARMED = "SELECT count(*) AS number FROM pg_stat_activity WHERE application_name = %(name)s"
+# Anybody may call a session so; those of another role do not count.
+_SESSIONS = """
+SELECT count(*) AS number FROM pg_stat_activity
+ WHERE application_name = %(name)s AND usename = %(role)s
+"""
 _SENDERS = "SELECT pid FROM pg_stat_replication WHERE application_name <> %(heir)s"
 _IS_PRIMARY = "SELECT NOT pg_is_in_recovery() AS yes"
 # repmgr's commands ask its records who the primary is.
@@ -58,6 +69,7 @@ _RECORDED = """
 SELECT coalesce(bool_or(active AND type = 'primary'), false) AS yes
   FROM repmgr.nodes WHERE node_id = %(id)s
 """
+_STREAMS = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS yes"
 _PAUSED = "SELECT coalesce(repmgr.repmgrd_is_paused(), false) AS yes"
 
 
@@ -74,8 +86,7 @@ def take_part(look, old, target, salt):
     if look.node.name == old:
         return _hand_over(look, target, salt)
     primary = look.spec.nodes[old]
-    _await_lock(look.spec, primary, locks.BEGUN, BEGIN_SECONDS)
-    _await_lock(look.spec, primary, locks.READY, CHECKPOINT_SECONDS)
+    _await_turn(look.spec, primary, look.spec.nodes[target])
     with _paused(look):
         if look.node.name == target:
             return _take_over(look, primary, salt)
@@ -96,9 +107,22 @@ def _paused(look, minutes=LEASE_MINUTES):
 # -- what the nodes see of each other ---------------------------------------------------------
 
 
-def _held(connection):
-    rows = db.rows(connection, locks.HELD, {"class": locks.CLASS})
-    return [row["lock"] for row in rows]
+def _held(connection, lock_class=locks.CLASS):
+    return [row["lock"] for row in db.rows(connection, locks.HELD, {"class": lock_class})]
+
+
+def _await_turn(spec, primary, whose):
+    """Wait until a node is about to change on behalf of ``whose``, and of nobody else."""
+    _await_lock(spec, primary, locks.BEGUN, BEGIN_SECONDS)
+    _await_lock(spec, primary, locks.READY, CHECKPOINT_SECONDS)
+    with observe.member_connection(spec, primary) as connection:
+        turns = _held(connection, locks.TURN_CLASS)
+    if turns != [whose.id]:
+        names = [n.name for n in spec.members if n.id in turns]
+        raise CommandFailed(
+            f"{primary.name} is at work for {', '.join(names) or 'nobody'} and not for {whose.name}:"
+            " nothing was touched here; wait until that is over"
+        )
 
 
 def _await_lock(spec, primary, lock, seconds):
@@ -136,9 +160,7 @@ def _is_primary(spec, node):
 def _hand_over(look, target, salt):
     spec, layout = look.spec, look.layout
     with observe.local_connection(spec, layout) as connection:
-        _take(connection, locks.BEGUN)
-        _checkpoint(connection)
-        _take(connection, locks.READY)
+        _begin(connection, spec.nodes[target])
         with _paused(look):
             try:
                 return _change_places(look, spec.nodes[target], connection, salt)
@@ -154,6 +176,8 @@ def _change_places(look, heir, connection, salt):
     # Nothing that can be done before clients wait is left for later.
     membership.aim(look.spec, look.node, look.layout, connection, heir)
     _have_clients_wait(connection)
+    if not _is_armed(connection, heir):
+        raise CommandFailed(f"{heir.name} gave up: see what it says; nothing was touched")
     senders = db.rows(connection, _SENDERS, {"heir": heir.name})
     began = time.monotonic()
     _stop(look, heir, [sender["pid"] for sender in senders])
@@ -163,24 +187,33 @@ def _change_places(look, heir, connection, salt):
     else:
         return _step_back(look, heir, salt)
     seconds = time.monotonic() - began
-    _join(look, heir.name, salt)
+    _join(look, heir, salt)
     return f"a standby of {heir.name}; nobody took writes for at most {seconds:.2f} s"
 
 
 def _have_clients_wait(connection):
-    # What was written since the first one; the next one is the shutdown's.
-    _checkpoint(connection)
+    # What was written since the first one; the next one is the shutdown's. Nobody is paused for ever.
+    _checkpoint(connection, LAST_CHECKPOINT_SECONDS)
     _take(connection, locks.PLANNED)
     _await_routers(connection)
 
 
-def _take(connection, lock):
-    if not db.row(connection, _TAKE, {"class": locks.CLASS, "lock": lock})["taken"]:
+def _begin(connection, whose):
+    """Have others know for whom something is about to happen here, once this server is fit for a
+    short stop."""
+    _take(connection, locks.BEGUN)
+    _take(connection, whose.id, locks.TURN_CLASS)
+    _checkpoint(connection, CHECKPOINT_SECONDS)
+    _take(connection, locks.READY)
+
+
+def _take(connection, lock, lock_class=locks.CLASS):
+    if not db.row(connection, _TAKE, {"class": lock_class, "lock": lock})["taken"]:
         raise CommandFailed("another switchover is under way here; wait until it is over")
 
 
-def _checkpoint(connection):
-    db.run(connection, f"SET statement_timeout = '{CHECKPOINT_SECONDS}s'")
+def _checkpoint(connection, seconds):
+    db.run(connection, f"SET statement_timeout = '{seconds}s'")
     db.run(connection, "CHECKPOINT")
 
 
@@ -191,10 +224,19 @@ def _await_ready(look, heir, connection):
     others = [n for n in look.spec.members if n.name not in away]
 
     def waiting():
-        armed = db.row(connection, _ARMED, {"name": TAKEOVER})["number"]
+        armed = _is_armed(connection, heir)
         return ([] if armed else [heir.name]) + _not_paused(look.spec, others)
 
     _await_none(waiting)
+
+
+def _is_armed(connection, heir):
+    """Whether that node, and no other, watches this server."""
+    return _sessions(connection, f"{TAKEOVER}-{heir.id}", ROLE_NAME) > 0
+
+
+def _sessions(connection, name, role):
+    return db.row(connection, _SESSIONS, {"name": name, "role": role})["number"]
 
 
 def _not_paused(spec, nodes):
@@ -221,7 +263,7 @@ def _is_paused(spec, node):
 def _await_routers(connection):
     """Wait until every router that looks at this server has paused."""
     for _ in _looks(ROUTER_SECONDS, 0.02):
-        routers = db.row(connection, _ARMED, {"name": ROUTER})["number"]
+        routers = _sessions(connection, ROUTER, ROUTER_ROLE)
         paused = _held(connection).count(locks.PAUSED)
         if paused >= routers:
             return
@@ -270,7 +312,7 @@ def _step_back(look, heir, salt):
         # It was promoted in the last moment.
         if not _is_primary(look.spec, heir):
             raise
-        _join(look, heir.name, salt)
+        _join(look, heir, salt)
         return f"a standby of {heir.name}, which took its time"
     raise CommandFailed(
         f"{heir.name} did not become the primary within {PROMOTE_SECONDS} s; {look.node.name} is"
@@ -278,13 +320,76 @@ def _step_back(look, heir, salt):
     )
 
 
-def _join(look, upstream, salt):
+def _join(look, heir, salt):
     """Make this stopped former primary a standby; it has nothing that the new one lacks."""
-    act.match_limits(look.layout, look.seen, upstream)
+    timeline = host.data_directory(look.layout).control.timeline
+    act.match_limits(look.layout, look.seen, heir.name)
     membership.start_as_standby(look.spec, look.layout)
-    _await_record(look.spec, look.spec.nodes[upstream])
+    if not _is_joined(look, heir):
+        _take_back(look, heir, timeline)
     _settle(look, salt)
     _drop_unused_slots(look)
+
+
+def _is_joined(look, heir):
+    """Wait until this standby streams from the new primary, which is recorded as such; return
+    False where that has gone."""
+    answered = time.monotonic()
+    recorded = None
+    for _ in _looks(JOIN_SECONDS):
+        recorded = _is_recorded(look.spec, heir)
+        if recorded and _streams(look):
+            return True
+        if recorded is not None:
+            answered = time.monotonic()
+        elif time.monotonic() - answered > GONE_SECONDS:
+            return False
+    act.wait_streaming(look.spec, look.layout, timeout=1)
+    raise CommandFailed(
+        f"{heir.name} is the primary and has not been registered as such for {JOIN_SECONDS} s;"
+        " 'salt-run state.orchestrate repmgr.cluster' does that, and brings this node back"
+    )
+
+
+def _is_recorded(spec, heir):
+    """Whether a node is recorded as the primary; None: it does not answer."""
+    with contextlib.suppress(RepmgrError):
+        with observe.member_connection(spec, heir) as connection:
+            return db.row(connection, _RECORDED, {"id": heir.id})["yes"]
+    return None
+
+
+def _streams(look):
+    with contextlib.suppress(RepmgrError):
+        with observe.local_connection(look.spec, look.layout) as connection:
+            return db.row(connection, _STREAMS)["yes"]
+    return False
+
+
+def _take_back(look, heir, timeline):
+    """Be the primary again in place of one that went away before anybody followed it, and say so.
+
+    timeline
+        On which this node was the primary.
+    """
+    spec, layout = look.spec, look.layout
+    followed = Path(layout.data_directory, "pg_wal", f"{timeline + 1:08X}.history")
+    act.stop(layout)
+    try:
+        if followed.exists():
+            raise CommandFailed("this node followed it")
+        membership.start_as_primary(spec, layout)
+    except RepmgrError as err:
+        membership.start_as_standby(spec, layout)
+        raise CommandFailed(
+            f"{heir.name} went away right after its promotion, and somebody followed it already:"
+            " there is no primary before it is back. Where it is lost, promote that standby ('salt"
+            f" NODE repmgr.standby_promote'). {err}"
+        ) from err
+    raise CommandFailed(
+        f"{heir.name} went away right after its promotion, and nobody had followed it:"
+        f" {look.node.name} is the primary again. See what became of {heir.name}"
+    )
 
 
 def _drop_unused_slots(look):
@@ -302,30 +407,28 @@ def _drop_unused_slots(look):
         look.again()
 
 
-def _await_record(spec, heir):
-    for _ in _looks(RECORD_SECONDS):
-        with contextlib.suppress(RepmgrError):
-            with observe.member_connection(spec, heir) as connection:
-                if db.row(connection, _RECORDED, {"id": heir.id})["yes"]:
-                    return
-    raise CommandFailed(
-        f"{heir.name} is the primary and has not been registered as such for {RECORD_SECONDS} s;"
-        " 'salt-run state.orchestrate repmgr.cluster' does that, and brings this node back"
-    )
-
-
 # -- the candidate ----------------------------------------------------------------------------
 
 
 def _take_over(look, primary, salt):
     spec, layout = look.spec, look.layout
     with observe.local_connection(spec, layout) as own:
-        timeline = db.row(own, "SELECT received_tli AS tli FROM pg_stat_wal_receiver")["tli"]
-        _watch(spec, primary)
+        receivers = db.rows(own, "SELECT received_tli AS tli FROM pg_stat_wal_receiver")
+        if not receivers:
+            raise CommandFailed(
+                f"{look.node.name} does not stream any more: its server's log says why; nothing was"
+                " touched"
+            )
+        timeline = receivers[0]["tli"]
+        _watch(spec, primary, f"{TAKEOVER}-{look.node.id}")
         # From here on a start check elsewhere waits for this node.
         with _announced(spec, layout):
             _await_last_byte(look, primary, own, timeline)
-            promote(own, look.node.name)
+            try:
+                promote(own, look.node.name)
+            except RepmgrError:
+                _withdraw(layout)
+                raise
     _settle(look, salt)
     return "the primary"
 
@@ -354,10 +457,21 @@ def promote(own, name):
     )
 
 
-def _watch(spec, primary):
+def _withdraw(layout):
+    """Make sure that a promotion which was asked for does not happen any more.
+
+    PostgreSQL has no other means for that than an end and a start. Meanwhile the old primary waits
+    for this node, and a server that was promoted in the last moment is left down.
+    """
+    act.stop_at_once(layout)
+    if host.data_directory(layout).standby:
+        host.change(["systemctl", "start", "--no-block", layout.service])
+
+
+def _watch(spec, primary, name):
     """Return when the old primary ends its sessions, or what it holds is gone."""
     with contextlib.suppress(RepmgrError):
-        with observe.member_connection(spec, primary, name=TAKEOVER) as connection:
+        with observe.member_connection(spec, primary, name=name) as connection:
             while locks.BEGUN in _held(connection):
                 # The end of the session can be read from its socket.
                 select.select([connection.fileno()], [], [], 0.5)
@@ -402,8 +516,7 @@ def going_down(look, others, minutes):
     """
     others = [look.spec.nodes[name] for name in others]
     with observe.local_connection(look.spec, look.layout) as connection:
-        _take(connection, locks.BEGUN)
-        _checkpoint(connection)
+        _begin(connection, look.node)
         with _paused(look, minutes):
             _await_none(lambda: _not_paused(look.spec, others))
             if db.row(connection, _IS_PRIMARY)["yes"] and not look.node.is_witness:
@@ -413,7 +526,7 @@ def going_down(look, others, minutes):
 
 def keep_still(look, node, minutes):
     """Pause repmgrd while a node's server goes down and comes back; return what was, in words."""
-    _await_lock(look.spec, node, locks.BEGUN, BEGIN_SECONDS)
+    _await_turn(look.spec, node, node)
     with _paused(look, minutes):
         for _ in _looks(60 * minutes, 0.3):
             with contextlib.suppress(RepmgrError):
@@ -428,7 +541,8 @@ def keep_still(look, node, minutes):
 
 def _follow(look, primary, heir, salt):
     gone = None
-    for _ in _looks(READY_SECONDS + ROUTER_SECONDS + HEIR_SECONDS + PROMOTE_SECONDS):
+    before = READY_SECONDS + LAST_CHECKPOINT_SECONDS + ROUTER_SECONDS
+    for _ in _looks(before + HEIR_SECONDS + PROMOTE_SECONDS):
         if _is_primary(look.spec, heir):
             _settle(look, salt)
             return f"follows {heir.name}"

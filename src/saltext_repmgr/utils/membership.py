@@ -68,7 +68,13 @@ def start_as_standby(spec, layout):
     signal.touch(mode=0o600)
     shutil.chown(signal, layout.os_user, layout.os_user)
     act.start(spec, layout)
-    act.wait_streaming(spec, layout)
+
+
+def start_as_primary(spec, layout):
+    """Start a stopped standby as the primary it was, on the same timeline; its start check decides
+    whether it may."""
+    Path(layout.data_directory, "standby.signal").unlink(missing_ok=True)
+    act.start(spec, layout)
 
 
 def drop_slot(connection, name):
