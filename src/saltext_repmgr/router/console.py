@@ -43,14 +43,17 @@ class Console:
 
     def pause(self, names):
         """Let no transaction begin on these databases, and have their servers let go of."""
-        for name in names:
-            connection = self._connect()
-            # It would be taken back when nobody waits for it any more.
-            self._holding.append(connection)
-            try:
-                _ask(connection, f'PAUSE "{name}"', _PAUSE_PATIENCE)
-            except _Slow:
-                pass
+        self._let_go()
+        try:
+            for name in names:
+                connection = self._connect()
+                # It would be taken back when nobody waits for it any more.
+                self._holding.append(connection)
+                with contextlib.suppress(_Slow):
+                    _ask(connection, f'PAUSE "{name}"', _PAUSE_PATIENCE)
+        except psycopg2.Error:
+            self._let_go()
+            raise
 
     def paused(self):
         """Whether what :meth:`pause` asked for is done: no client is being served any more."""
@@ -66,6 +69,9 @@ class Console:
             except psycopg2.Error as err:
                 if "not paused" not in str(err):
                     raise
+        self._let_go()
+
+    def _let_go(self):
         for connection in self._holding:
             connection.close()
         self._holding = []

@@ -146,10 +146,11 @@ class Router:
             self.console.ask("RELOAD")
         for name in rules.stuck(found, self.console.ask("SHOW SERVERS")):
             log(f"{name}: clients of the former primary are disconnected")
+            # It holds new clients back as well. First, so that whoever is here then lets them go.
+            self.release = True
+            self.say()
             self.console.ask(f'KILL "{name}"')
-            if self.hold.since is None:
-                self.console.resume([name])
-        if self.release:
+        if self.release and self.hold.since is None:
             self.console.resume(self._writing())
             self.release = False
 
@@ -205,7 +206,7 @@ class Router:
             "route": vars(self.route),
             "points_to": self.names.get(self.route.primary),
             "since": self.since,
-            "paused": self.hold.since is not None,
+            "paused": self.hold.since is not None or self.release,
             "error": self.error,
         }
         if state != self.said:

@@ -130,7 +130,7 @@ def _ailments(spec, router, primary):
         yield Ailment("", what, "it ends by itself", settles=True)
     elif router.paused:
         console = f"psql -p {spec.pgbouncer.port} pgbouncer pgbouncer"
-        step = f"'RESUME' in '{console}' on it, as postgres"
+        step = f"'RESUME <database>' for each in '{console}' on it, as postgres"
         yield Ailment("", "PgBouncer is paused, and nobody ends that", step)
     for database, through in router.databases.items():
         yield from _through(database, through)
