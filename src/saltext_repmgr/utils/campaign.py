@@ -165,7 +165,9 @@ class _Campaign:
                 return self._result(problems=troubles)
             if prepare is not None:
                 first, prepare = prepare(said), None
-                said, _ = _look(self.cmd, self.spec, began=False)
+                said, troubles = _look(self.cmd, self.spec, began=False)
+                if troubles:
+                    return self._result(problems=troubles)
             needs = find(said)
             if home is True:
                 home = rolling.chart(self.spec, said, needs).primary

@@ -42,6 +42,8 @@ def take_out(look, by, reason="", keep_slot=None):
     seen = look.again().seen
     primary = _primary(spec, seen)
     if primary == node.name:
+        # It may have been promoted with the mark of an earlier call, and would not start at boot.
+        bring_back(look)
         raise Refused(
             f"{node.name} is the primary; 'salt-run repmgr.drain {node.name}' lets another one take"
             " over first"
@@ -97,6 +99,7 @@ def _stop(look):
     try:
         _require_standby(look)
     except RepmgrError:
+        membership.come_back(look.layout)
         host.change(["systemctl", "start", daemon])
         raise
     membership.disable(wanted.own_units())

@@ -186,7 +186,8 @@ def _turn(spec, said, needs, primary, home):
     reason = needs.now.get(primary)
     away = home not in (None, primary)
     if reason is not None and needs.in_place:
-        still = tuple(n.name for n in spec.members if n.name != primary)
+        gone = {primary, *drained.away(spec, said, reached(said))}
+        still = tuple(n.name for n in spec.members if n.name not in gone)
         return [Move(Do.IN_PLACE, primary, reason, still)], ""
     if reason is None and not away:
         return [], ""

@@ -70,6 +70,8 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     """
     servers = reached(said)
     away = drained.away(spec, said, servers)
+    # One that was promoted before it could be stopped is in service, whatever it says of itself.
+    away = {n: fact for n, fact in away.items() if n not in primaries(spec, servers)}
     if target in away:
         problem = f"{target} {drained.words(away[target])}; {drained.way_back(target)} first"
         return Switchover(spec.cluster, None, target, (Check("candidate", target, problem),))

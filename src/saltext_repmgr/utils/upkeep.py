@@ -2,6 +2,7 @@
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import handover
 from saltext_repmgr.utils import host
@@ -101,7 +102,9 @@ def is_primary(look):
 
 def _require(look, others):
     """Refuse to take a primary away unless nobody fails over meanwhile."""
-    silent = [n.name for n in look.spec.members if n.name not in (look.node.name, *others)]
+    still = {n.name for n in look.spec.members if drained.is_recorded(look.seen.server, n)}
+    still |= {look.node.name, *others}
+    silent = [n.name for n in look.spec.members if n.name not in still]
     if is_primary(look) and silent:
         raise Refused(
             f"{look.node.name} is the primary; 'salt-run repmgr.restart nodes={look.node.name}'"

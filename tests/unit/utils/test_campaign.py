@@ -29,11 +29,15 @@ class Minions:
         self.asked.append((function, tuple(names), kwarg))
         answer = {
             "repmgr_node.report": lambda name: self.replies[name],
-            "repmgr_node.configure": lambda name: {"changed": name == "node3"},
+            "repmgr_node.configure": self.configure,
             "repmgr_node.restart": self._restart,
             "repmgr_node.upgrades": lambda name: {},
         }[function]
         return {name: {"ret": answer(name)} for name in names}
+
+    @staticmethod
+    def configure(name):
+        return {"changed": name == "node3"}
 
     def _restart(self, name):
         if self.effective:
@@ -82,6 +86,19 @@ def test_nothing_begins_while_somebody_is_at_work():
     found = campaign.restart(minions, SPEC)
     assert "repmgrd is paused" in found.problems[0] and campaign.AGAIN in found.summary
     assert {function for function, _, _ in minions.asked} == {"repmgr_node.report"}
+
+
+def test_nothing_begins_when_something_breaks_while_settings_are_written():
+    minions = Minions(node2=["shared_buffers"])
+    written = minions.configure
+
+    def break_it(name):
+        minions.replies["node3"]["observation"]["repmgrd"]["paused"] = True
+        return written(name)
+
+    minions.configure = break_it
+    found = campaign.restart(minions, SPEC)
+    assert "repmgrd is paused" in found.problems[0] and minions.moves() == []
 
 
 def test_those_that_are_named_and_no_others():

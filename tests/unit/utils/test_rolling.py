@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from saltext_repmgr.utils import rolling
+from saltext_repmgr.utils.facts import Drained
 from saltext_repmgr.utils.facts import Member
 from saltext_repmgr.utils.facts import Reach
 from saltext_repmgr.utils.rolling import Do
@@ -69,6 +70,8 @@ def test_in_place_the_primary_comes_before_those_that_wait_for_it(said):
     ]
     _, in_place, _ = rolling.chart(SPEC, said, needs).moves
     assert in_place.still == ("node2", "node3", "node4")
+    said["node2"] = more(said["node2"], running=False, server=None, drained=Drained(0.0, "alice"))
+    assert rolling.chart(SPEC, said, needs).moves[1].still == ("node3", "node4")
 
 
 def test_leaves_of_a_cascade_come_first_and_keep_still_for_their_upstream(said):

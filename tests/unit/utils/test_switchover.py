@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from saltext_repmgr.utils import switchover
+from saltext_repmgr.utils.facts import Drained
 from saltext_repmgr.utils.facts import Repmgrd
 from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Slot
@@ -25,6 +26,7 @@ def sender(name, replay="0/5000000"):
     return Sender(name, "streaming", replay, replay, "async")
 
 
+DRAINED = Drained(0.0, "alice")
 PRIMARY = server(senders=(sender("node2"), sender("node3")), **ROOM)
 STANDBY = standby(replay_paused=False, **ROOM)
 
@@ -65,6 +67,18 @@ def test_a_dry_run_names_the_routers(said):
     pgbouncer = PgBouncerSpec("secret-enough", ("app",), hosts={"router1": "10.0.0.60"})
     line = "PgBouncer lets its clients wait, on router1, and leads them to node2"
     assert line in examine(said, spec=more(SPEC, pgbouncer=pgbouncer)).steps
+
+
+def test_one_that_is_drained_is_not_moved_to_and_does_not_follow(said):
+    said["node3"] = more(said["node3"], running=False, server=None, drained=DRAINED)
+    assert examine(said).problems == ()
+    assert "node4 follows node2" in examine(said).steps
+    assert "is drained" in examine(said, "node3").problems[0]
+
+
+def test_a_primary_with_the_mark_of_one_that_is_drained_is_in_service(said):
+    said["node1"] = more(said["node1"], drained=DRAINED)
+    assert (examine(said).primary, examine(said).problems) == ("node1", ())
 
 
 def test_it_is_the_primary_already(said):
