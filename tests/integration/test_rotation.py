@@ -188,6 +188,14 @@ def test_a_second_run_changes_nothing(cluster):
     data = rotate(cluster)
     assert (data["retcode"], data["changed"]) == (0, False)
     assert data["result"] == "the passwords of pillar are in force in foobar already"
+
+
+def test_what_was_not_ended_is_ended(cluster):
+    cluster.sql("node1", "CREATE ROLE pgbouncer_detour LOGIN IN ROLE pgbouncer")
+    data = rotate(cluster)
+    assert (data["retcode"], data["changed"]) == (0, True), data
+    assert cluster.sql("node1", "SELECT rolname FROM pg_roles WHERE rolname ~ 'detour'") == ""
+    assert every_path(cluster)
     run = cluster.orchestrate()
     assert run.ok and run.changes == {}, run
     assert held(cluster) == before

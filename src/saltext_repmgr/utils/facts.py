@@ -266,6 +266,9 @@ class Passwords:
         Names of the members for which its password file has another.
     router_stale
         Whether PgBouncer's files have another.
+    detour
+        Whether its own server, a primary, has the role that exists only during a change of
+        PgBouncer's.
     digest
         What hosts with the same passwords in pillar say alike.
     """
@@ -274,6 +277,7 @@ class Passwords:
     stale: tuple[str, ...] = ()
     router_role: bool | None = None
     router_stale: bool = False
+    detour: bool = False
     digest: str = ""
 
     @property

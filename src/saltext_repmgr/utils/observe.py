@@ -27,10 +27,15 @@ from saltext_repmgr.utils.facts import Reach
 from saltext_repmgr.utils.facts import Repmgrd
 from saltext_repmgr.utils.spec import DATABASE_NAME
 from saltext_repmgr.utils.spec import ROLE_NAME
+from saltext_repmgr.utils.spec import ROUTER_DETOUR
 from saltext_repmgr.utils.spec import ROUTER_ROLE
 
 REPMGRD_UNIT = "repmgrd"
 _STARTING_SECONDS = 5
+# A standby is a moment behind.
+_DETOUR = """
+SELECT NOT pg_is_in_recovery() AND EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s) AS yes
+"""
 
 
 def local_connection(spec, layout, dbname=DATABASE_NAME):
@@ -222,29 +227,31 @@ def observe_passwords(spec, name, layout=None, salt=""):
     salt
         For the comparison of the pillars; without it there is none.
     """
-    role = router_role = None
-    stale = ()
+    stale, roles = (), {}
     if layout is not None:
         found = passwords.read(spec)
         stale = tuple(n for n, password in found.items() if password != spec.password)
-        role, router_role = _own_server(spec, layout)
+        roles = _roles(spec, layout)
     return Passwords(
-        role=role,
         stale=stale,
-        router_role=router_role,
         router_stale=name in spec.routers and passwords.router_is_stale(spec),
         digest=passwords.digest(spec, salt) if salt else "",
+        **roles,
     )
 
 
-def _own_server(spec, layout):
+def _roles(spec, layout):
+    """What its own server says of the roles."""
     if host.postmaster_pid(layout.data_directory) is None:
-        return None, None
+        return {}
     try:
         with local_connection(spec, layout, "postgres") as connection:
-            role = metadata.takes(connection, spec.password)
-            router = spec.pgbouncer
-            taken = metadata.takes(connection, router.password, ROUTER_ROLE) if router else None
-            return role, taken
+            found = {"role": metadata.takes(connection, spec.password)}
+            if spec.pgbouncer:
+                found["router_role"] = metadata.takes(
+                    connection, spec.pgbouncer.password, ROUTER_ROLE
+                )
+                found["detour"] = db.row(connection, _DETOUR, {"role": ROUTER_DETOUR})["yes"]
+            return found
     except RepmgrError:
-        return None, None
+        return {}

@@ -10,6 +10,7 @@ from saltext_repmgr.utils.facts import Passwords
 from saltext_repmgr.utils.plan import primaries
 from saltext_repmgr.utils.plan import reached
 from saltext_repmgr.utils.plan import two_primaries
+from saltext_repmgr.utils.spec import ROUTER_DETOUR
 from saltext_repmgr.utils.spec import ClusterSpec
 from saltext_repmgr.utils.switchover import MOST_LAG_BYTES
 from saltext_repmgr.utils.switchover import Check
@@ -54,12 +55,22 @@ def read(replies: Mapping[str, object]):
 
 
 def due(found: Mapping[str, Passwords]):
-    """Return the names of the roles for which a host has another password than pillar."""
+    """Return the names of the roles for which a host has another password than pillar, or whose
+    change was not ended."""
+    late = _late(found)
     roles = {
-        "repmgr": any(p.due for p in found.values()),
-        "pgbouncer": any(p.router_due for p in found.values()),
+        "repmgr": late["repmgr"],
+        "pgbouncer": late["pgbouncer"] or any(p.detour for p in found.values()),
     }
     return tuple(role for role, yes in roles.items() if yes)
+
+
+def _late(found):
+    """The names of the hosts on which a role's password is not in force."""
+    return {
+        "repmgr": sorted(name for name, p in found.items() if p.due),
+        "pgbouncer": sorted(name for name, p in found.items() if p.router_due),
+    }
 
 
 def ailments(found: Mapping[str, Passwords], planned=False):
@@ -69,10 +80,13 @@ def ailments(found: Mapping[str, Passwords], planned=False):
     planned
         Whether a run that is only tried would change that.
     """
-    for role in due(found):
-        late = sorted(n for n, p in found.items() if (p.due if role == "repmgr" else p.router_due))
+    for role, late in _late(found).items():
         what = f"pillar's password of role {role} is not in force on {', '.join(late)}"
-        yield Ailment("", what, f"{STEP} changes it", planned=planned)
+        if late:
+            yield Ailment("", what, f"{STEP} changes it", planned=planned)
+    if any(p.detour for p in found.values()):
+        what = f"role {ROUTER_DETOUR} is left of a change of passwords"
+        yield Ailment("", what, f"{STEP} ends that", planned=planned)
 
 
 def examine(spec: ClusterSpec, said, missing, found: Mapping[str, Passwords]) -> Rotation:

@@ -56,10 +56,19 @@ def test_nothing_is_due(said, found):  # noqa: F811  pylint: disable=redefined-o
         (Passwords(role=True, router_role=False), ("pgbouncer",)),
         (Passwords(role=True, router_role=True, router_stale=True), ("pgbouncer",)),
         (Passwords(role=False, router_role=False), ("repmgr", "pgbouncer")),
+        (Passwords(role=True, router_role=True, detour=True), ("pgbouncer",)),
     ],
 )
 def test_one_host_is_enough(late, roles):
     assert rotation.due({"node1": DONE, "node2": late}) == roles
+
+
+def test_a_change_that_was_not_ended_is_named():
+    found = {"node1": more(DONE, router_role=True, detour=True), "node2": DONE}
+    assert [a.line for a in rotation.ailments(found)] == [
+        "role pgbouncer_detour is left of a change of passwords ('salt-run repmgr.rotate_password'"
+        " ends that)"
+    ]
 
 
 def without(seen, held):
