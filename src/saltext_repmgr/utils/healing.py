@@ -13,6 +13,8 @@ from saltext_repmgr.utils.plan import reached
 # need some of them.
 SETTLE_SECONDS = 5
 _PATIENCE_SECONDS = 600
+_PARTS = ("switch_over", "restart", "upgrade", "update_extension", "drain", "rotate_password")
+PLANNED = tuple(f"repmgr_node.{part}" for part in _PARTS)
 _PAUSE_SECONDS = 3
 
 
@@ -65,13 +67,14 @@ def await_calm(ask, patience=_PATIENCE_SECONDS, pause=_PAUSE_SECONDS):
 
 
 def busy(replies):
-    """Return ``minion: function`` of each state run among the running jobs."""
+    """Return ``minion: function`` of each state run and each part of a planned change among the
+    running jobs."""
     return [
         f"{name}: {job['fun']}"
         for name, jobs in sorted(replies.items())
         if isinstance(jobs, list)
         for job in jobs
-        if job["fun"].startswith("state.")
+        if job["fun"].startswith("state.") or job["fun"] in PLANNED
     ]
 
 

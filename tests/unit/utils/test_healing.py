@@ -7,12 +7,14 @@ import time
 
 import pytest
 
+from saltext_repmgr.modules import repmgr_node
 from saltext_repmgr.utils import healing
 from tests.unit.utils.test_plan import SPEC
 from tests.unit.utils.test_survey import healthy
 
 CALM = {"node1": [], "node2": [{"fun": "test.ping"}]}
 BUSY = {"node1": [{"fun": "state.sls"}], "node2": "Minion did not return", "node3": []}
+PLANNED = {"node1": [], "node2": [{"fun": "repmgr_node.switch_over"}]}
 
 
 def test_of_many_callers_one_goes_and_one_waits(tmp_path):
@@ -50,10 +52,21 @@ def _taken(directory):
 
 
 @pytest.mark.parametrize(
-    ("replies", "expected"), [(CALM, []), (BUSY, ["node1: state.sls"]), ({}, [])]
+    ("replies", "expected"),
+    [
+        (CALM, []),
+        (BUSY, ["node1: state.sls"]),
+        (PLANNED, ["node2: repmgr_node.switch_over"]),
+        ({}, []),
+    ],
 )
-def test_only_state_runs_are_waited_for(replies, expected):
+def test_state_runs_and_planned_changes_are_waited_for(replies, expected):
     assert healing.busy(replies) == expected
+
+
+def test_what_counts_as_planned_exists():
+    functions = vars(repmgr_node)
+    assert all(name.partition(".")[2] in functions for name in healing.PLANNED)
 
 
 def test_calm_is_twice_in_a_row():
