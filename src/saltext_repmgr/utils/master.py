@@ -59,7 +59,7 @@ def ask_all(cmd, spec):
 
     A node that is gone for good is asked nothing, as it would be waited for.
     """
-    replies = ask(cmd, spec.minions)
+    replies = _ask_twice(cmd, spec.minions)
     leavers = survey.leavers(spec, replies)
     return {**replies, **(ask(cmd, leavers) if leavers else {})}
 
@@ -88,6 +88,14 @@ def ask(cmd, names, function="repmgr_node.report", timeout=ASK_TIMEOUT, **more):
     return {name: reply["ret"] for name, reply in replies.items() if "ret" in reply}
 
 
+def _ask_twice(cmd, names, **more):
+    """Ask those that are silent once more: a busy minion is late now and then, and would be left
+    out of all that follows."""
+    replies = ask(cmd, names, **more)
+    silent = [name for name in names if name not in replies]
+    return {**replies, **(ask(cmd, silent, **more) if silent else {})}
+
+
 def settled(cmd, spec, test=False, timeout=30, known=False):
     """Ask the members until all is well, or what is wrong does not go away by itself.
 
@@ -101,7 +109,7 @@ def settled(cmd, spec, test=False, timeout=30, known=False):
     deadline = time.monotonic() + (0 if test else timeout)
     pause = 0.3
     while True:
-        replies = ask(cmd, spec.minions, kwarg={"refresh": not known})
+        replies = _ask_twice(cmd, spec.minions, kwarg={"refresh": not known})
         found = survey.ailments(spec, replies, test)
         if found and known:
             known = False
