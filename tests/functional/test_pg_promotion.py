@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from saltext_repmgr.utils import handover
+from saltext_repmgr.utils import promotion
+from saltext_repmgr.utils import turn
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_one_that_takes_note_and_sleeps_is_woken(orphan):
         with standing_still(orphan.pid):
             os.kill(startup, signal.SIGHUP)
             waits_for(watch, "RecoveryWalStream")
-            promoting = threading.Thread(target=handover.promote, args=(own, "orphan"))
+            promoting = threading.Thread(target=promotion.promote, args=(own, "orphan"))
             promoting.start()
             deadline = time.monotonic() + 30
             while not (orphan.data / "promote").exists():
@@ -73,7 +74,7 @@ def test_one_that_takes_note_and_sleeps_is_woken(orphan):
                 time.sleep(0.01)
             os.kill(startup, signal.SIGUSR2)
             waits_for(watch, "RecoveryRetrieveRetryInterval")
-        promoting.join(timeout=handover.PROMOTE_SECONDS + 10)
+        promoting.join(timeout=turn.PROMOTE_SECONDS + 10)
     assert orphan.sql("SELECT pg_is_in_recovery()") == "f"
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from saltext_repmgr.utils import handover
+from saltext_repmgr.utils import turn
 from tests.failures import faults
 from tests.failures import judge
 from tests.failures import pillars
@@ -25,7 +25,7 @@ NODES = [*DATA, WITNESS]
 MINIONS = len(NODES)
 # The longest that a switchover takes before it gives up, and the master's own waiting.
 PATIENCE = 240
-LEASE = 60 * handover.LEASE_MINUTES
+LEASE = 60 * turn.LEASE_MINUTES
 
 _UNPAUSED = "SELECT repmgr.repmgrd_is_running() AND NOT repmgr.repmgrd_is_paused()"
 

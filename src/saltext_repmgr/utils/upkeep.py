@@ -2,9 +2,9 @@
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
+from saltext_repmgr.utils import downtime
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import guard_files
-from saltext_repmgr.utils import handover
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import metadata
@@ -49,10 +49,10 @@ def restart(look, name, others):
         Names of those that keep still meanwhile.
     """
     if look.node.name != name:
-        return handover.keep_still(look, look.spec.nodes[name], RESTART_MINUTES)
+        return downtime.keep_still(look, look.spec.nodes[name], RESTART_MINUTES)
     _require(look, others)
     configure(look)
-    with handover.going_down(look, others, RESTART_MINUTES):
+    with downtime.going_down(look, others, RESTART_MINUTES):
         _restart(look)
         _await_stream(look)
     return "restarted"
@@ -65,12 +65,12 @@ def upgrade(look, name, others, salt):
         Salt's ``__salt__``.
     """
     if look.node.name != name:
-        return handover.keep_still(look, look.spec.nodes[name], UPGRADE_MINUTES)
+        return downtime.keep_still(look, look.spec.nodes[name], UPGRADE_MINUTES)
     if is_primary(look):
         raise Refused(f"{name} is the primary; 'salt-run repmgr.upgrade' moves it first")
     _require(look, others)
     configure(look)
-    with handover.going_down(look, others, UPGRADE_MINUTES):
+    with downtime.going_down(look, others, UPGRADE_MINUTES):
         try:
             found = packages.upgrade(look.layout, salt)
         finally:

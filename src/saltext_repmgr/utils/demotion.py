@@ -1,0 +1,219 @@
+"""The old primary's part in a switchover: it stops in good order, and comes back as a standby."""
+
+import contextlib
+import time
+from pathlib import Path
+
+from saltext_repmgr.utils import act
+from saltext_repmgr.utils import db
+from saltext_repmgr.utils import drained
+from saltext_repmgr.utils import host
+from saltext_repmgr.utils import membership
+from saltext_repmgr.utils import observe
+from saltext_repmgr.utils import plan as planning
+from saltext_repmgr.utils import settling
+from saltext_repmgr.utils import slots
+from saltext_repmgr.utils import turn
+from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.spec import ROLE_NAME
+
+_SENDERS = "SELECT pid FROM pg_stat_replication WHERE application_name <> %(heir)s"
+# repmgr's commands ask its records who the primary is.
+_RECORDED = """
+SELECT coalesce(bool_or(active AND type = 'primary'), false) AS yes
+  FROM repmgr.nodes WHERE node_id = %(id)s
+"""
+_STREAMS = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS yes"
+
+
+def hand_over(look, target, salt):
+    """Stop this primary for ``target`` and follow that; return what became of it, in words.
+
+    target
+        Name of the node that is to be the primary.
+    salt
+        Salt's ``__salt__``.
+    """
+    spec, layout = look.spec, look.layout
+    with observe.local_connection(spec, layout) as connection:
+        turn.begin(connection, spec.nodes[target])
+        with turn.pausing(look):
+            try:
+                return _change_places(look, spec.nodes[target], connection, salt)
+            except RepmgrError:
+                if turn.is_primary(spec, look.node):
+                    # It streams from nobody, and nobody else would drop its slot there.
+                    membership.drop_member_slot(spec, spec.nodes[target], look.node.slot)
+                raise
+
+
+def _change_places(look, heir, connection, salt):
+    _await_ready(look, heir, connection)
+    # Nothing that can be done before clients wait is left for later.
+    membership.aim(look.spec, look.node, look.layout, connection, heir)
+    turn.have_clients_wait(connection)
+    if not _is_armed(connection, heir):
+        raise CommandFailed(f"{heir.name} gave up: see what it says; nothing was touched")
+    senders = db.rows(connection, _SENDERS, {"heir": heir.name})
+    began = time.monotonic()
+    _stop(look, heir, [sender["pid"] for sender in senders])
+    for _ in turn.looks(turn.PROMOTE_SECONDS, 0.05):
+        if turn.is_primary(look.spec, heir):
+            break
+    else:
+        return _step_back(look, heir, salt)
+    seconds = time.monotonic() - began
+    _join(look, heir, salt)
+    return f"a standby of {heir.name}; nobody took writes for at most {seconds:.2f} s"
+
+
+def _await_ready(look, heir, connection):
+    """Wait until the heir watches this server and no repmgrd would take it for lost."""
+    away = {n.name for n in look.spec.members if drained.is_recorded(look.seen.server, n)}
+    away |= {look.node.name, heir.name}
+    others = [n for n in look.spec.members if n.name not in away]
+
+    def waiting():
+        armed = _is_armed(connection, heir)
+        return ([] if armed else [heir.name]) + turn.not_paused(look.spec, others)
+
+    turn.await_none(waiting)
+
+
+def _is_armed(connection, heir):
+    """Whether that node, and no other, watches this server."""
+    return turn.sessions(connection, f"{turn.TAKEOVER}-{heir.id}", ROLE_NAME) > 0
+
+
+def _stop(look, heir, senders):
+    """Stop the server, or have it running as it was.
+
+    It is not down before every standby that is connected has its last record.
+
+    senders
+        The processes that serve other standbys than the heir. One of those that hangs must not
+        keep all clients waiting.
+    """
+    act.begin_stop(look.layout)
+    began = time.monotonic()
+    for _ in turn.looks(turn.STOP_SECONDS, 0.05):
+        if not act.runs(look.layout):
+            return
+        waited = time.monotonic() - began
+        if waited > turn.SENDER_SECONDS and senders:
+            act.end_processes(senders)
+            senders = ()
+        if waited > turn.HEIR_SECONDS and not turn.is_primary(look.spec, heir):
+            break
+    act.stop_at_once(look.layout)
+    if turn.is_primary(look.spec, heir):
+        return
+    act.start(look.spec, look.layout)
+    raise CommandFailed(
+        f"{look.node.name} was not down within {turn.HEIR_SECONDS} s and stays the primary;"
+        f" see its log, and whether {heir.name} still takes what it sends"
+    )
+
+
+def _step_back(look, heir, salt):
+    """The heir is no primary. Its start check decides whether this node may be one again."""
+    try:
+        act.start(look.spec, look.layout)
+    except RepmgrError:
+        # It was promoted in the last moment.
+        if not turn.is_primary(look.spec, heir):
+            raise
+        _join(look, heir, salt)
+        return f"a standby of {heir.name}, which took its time"
+    raise CommandFailed(
+        f"{heir.name} did not become the primary within {turn.PROMOTE_SECONDS} s; {look.node.name} is"
+        f" the primary again. See what {heir.name} says, and its log"
+    )
+
+
+def _join(look, heir, salt):
+    """Make this stopped former primary a standby; it has nothing that the new one lacks."""
+    timeline = host.data_directory(look.layout).control.timeline
+    act.match_limits(look.layout, look.seen, heir.name)
+    membership.start_as_standby(look.spec, look.layout)
+    if not _is_joined(look, heir):
+        _take_back(look, heir, timeline)
+    settling.settle(look, salt)
+    _drop_unused_slots(look)
+
+
+def _is_joined(look, heir):
+    """Wait until this standby streams from the new primary, which is recorded as such; return
+    False where that has gone."""
+    answered = time.monotonic()
+    recorded = None
+    for _ in turn.looks(turn.JOIN_SECONDS):
+        recorded = _is_recorded(look.spec, heir)
+        if recorded and _streams(look):
+            return True
+        if recorded is not None:
+            answered = time.monotonic()
+        elif time.monotonic() - answered > turn.GONE_SECONDS:
+            return False
+    act.wait_streaming(look.spec, look.layout, timeout=1)
+    raise CommandFailed(
+        f"{heir.name} is the primary and has not been registered as such for {turn.JOIN_SECONDS} s;"
+        " 'salt-run state.orchestrate repmgr.cluster' does that, and brings this node back"
+    )
+
+
+def _is_recorded(spec, heir):
+    """Whether a node is recorded as the primary; None: it does not answer."""
+    with contextlib.suppress(RepmgrError):
+        with observe.member_connection(spec, heir) as connection:
+            return db.row(connection, _RECORDED, {"id": heir.id})["yes"]
+    return None
+
+
+def _streams(look):
+    with contextlib.suppress(RepmgrError):
+        with observe.local_connection(look.spec, look.layout) as connection:
+            return db.row(connection, _STREAMS)["yes"]
+    return False
+
+
+def _take_back(look, heir, timeline):
+    """Be the primary again in place of one that went away before anybody followed it, and say so.
+
+    timeline
+        On which this node was the primary.
+    """
+    spec, layout = look.spec, look.layout
+    followed = Path(layout.data_directory, "pg_wal", f"{timeline + 1:08X}.history")
+    act.stop(layout)
+    try:
+        if followed.exists():
+            raise CommandFailed("this node followed it")
+        membership.start_as_primary(spec, layout)
+    except RepmgrError as err:
+        membership.start_as_standby(spec, layout)
+        raise CommandFailed(
+            f"{heir.name} went away right after its promotion, and somebody followed it already:"
+            " there is no primary before it is back. Where it is lost, promote that standby ('salt"
+            f" NODE repmgr.standby_promote'). {err}"
+        ) from err
+    raise CommandFailed(
+        f"{heir.name} went away right after its promotion, and nobody had followed it:"
+        f" {look.node.name} is the primary again. See what became of {heir.name}"
+    )
+
+
+def _drop_unused_slots(look):
+    """Drop the slots here of those that stream from elsewhere by now."""
+    for _ in turn.looks(turn.MOVE_SECONDS, 0.2):
+        servers = planning.visible(look.seen)
+        found = slots.strays(look.spec, servers, look.plan.primary)
+        found = [s for s in found if s.holder == look.node.name]
+        if not found:
+            return
+        with look.connection() as connection:
+            for stray in found:
+                if stray.unused:
+                    membership.drop_slot(connection, stray.slot.slot_name)
+        look.again()
