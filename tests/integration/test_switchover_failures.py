@@ -50,6 +50,7 @@ MORE = [
     ("heir", faults.HANG, Moment.PLANNED),
     ("heir", faults.MINION, Moment.PLANNED),
     ("heir", faults.CUT, Moment.PLANNED),
+    ("heir", faults.CUT, Moment.PROMOTED),
     ("sibling", faults.POWER_OFF, Moment.BEGUN),
     ("sibling", faults.POWER_OFF, Moment.PROMOTED),
     ("sibling", faults.HANG, Moment.PLANNED),
