@@ -2,12 +2,12 @@
 States of a whole cluster, for orchestrations on the master.
 """
 
-from saltext_repmgr.utils import campaign
-from saltext_repmgr.utils import drain_lead
-from saltext_repmgr.utils import lead
-from saltext_repmgr.utils import lead_rotation
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils.boundary import reported
+
+# What leads a planned change is for the master alone; every minion that loads all states would
+# load it, too.
+# pylint: disable=import-outside-toplevel
 
 __virtualname__ = "repmgr_cluster"
 
@@ -74,6 +74,8 @@ def switched_over(name, to=None, cluster=None):
           repmgr_cluster.switched_over:
             - to: node2
     """
+    from saltext_repmgr.utils import lead
+
     spec = master.find_spec(__opts__, __pillar__, cluster)
     done = lead.switch_over(__salt__["saltutil.cmd"], spec, to, __opts__["test"])
     changes = {"primary": {"old": done.plan.primary, "new": done.plan.target}}
@@ -132,6 +134,8 @@ def drained(name, node, reason="", to=None, force=False, keep_slot=None, cluster
             - node: node2
             - reason: new disk
     """
+    from saltext_repmgr.utils import drain_lead
+
     spec = master.find_spec(__opts__, __pillar__, cluster)
     done = drain_lead.take_out(
         __salt__["saltutil.cmd"], spec, node, reason, to, force, keep_slot, __opts__["test"]
@@ -157,6 +161,8 @@ def brought_back(name, node, cluster=None):
           repmgr_cluster.brought_back:
             - node: node2
     """
+    from saltext_repmgr.utils import drain_lead
+
     spec = master.find_spec(__opts__, __pillar__, cluster)
     done = drain_lead.bring_back(__salt__["saltutil.cmd"], spec, node, __opts__["test"])
     return _maintained(name, done, "drained", "in service")
@@ -184,6 +190,8 @@ def password_rotated(name, cluster=None):
         the passwords of pillar:
           repmgr_cluster.password_rotated: []
     """
+    from saltext_repmgr.utils import lead_rotation
+
     spec = master.find_spec(__opts__, __pillar__, cluster)
     done = lead_rotation.rotate(__salt__["saltutil.cmd"], spec, __opts__["test"])
     roles = done.plan.roles
@@ -215,6 +223,8 @@ def restarted(name, nodes=None, force=False, back=False, cluster=None):
           repmgr_cluster.restarted:
             - back: True
     """
+    from saltext_repmgr.utils import campaign
+
     spec = master.find_spec(__opts__, __pillar__, cluster)
     cmd, test = __salt__["saltutil.cmd"], __opts__["test"]
     return _rolled(name, campaign.restart(cmd, spec, nodes or (), force, back, test))
@@ -235,6 +245,8 @@ def upgraded(name, back=False, cluster=None):
         packages are the newest:
           repmgr_cluster.upgraded: []
     """
+    from saltext_repmgr.utils import campaign
+
     spec = master.find_spec(__opts__, __pillar__, cluster)
     return _rolled(name, campaign.upgrade(__salt__["saltutil.cmd"], spec, back, __opts__["test"]))
 
