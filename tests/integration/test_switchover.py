@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -124,6 +125,19 @@ def test_the_orchestration_of_the_same_name(whole):
     (state,) = states.values()
     assert state["changes"] == {"primary": {"old": "node2", "new": "node1"}}
     assert whole.primary(DATA) == "node1" and in_service(whole)
+
+
+def test_of_two_orders_at_once_one_is_carried_out(whole, wait):
+    old = whole.primary(DATA)
+    targets = [name for name in DATA if name != old]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        both = list(pool.map(lambda name: switch(whole, name), targets))
+    print(json.dumps(both, indent=1))
+    done = [data["to"] for data in both if data["retcode"] == 0]
+    assert len(done) == 1, both
+    wait(lambda: in_service(whole), what="the cluster in service")
+    assert whole.primary(DATA) == done[0]
+    switch(whole, old)
 
 
 def test_repmgrs_own_command_works(whole):
