@@ -1,6 +1,7 @@
 """Every step of a switchover is hit by something. Afterwards there is one primary in service, no
 repmgrd is paused, no row is lost, and the next orchestration mends the rest."""
 
+import contextlib
 import json
 import subprocess
 import threading
@@ -17,6 +18,7 @@ from tests.failures.moments import Watcher
 from tests.failures.running import Client
 from tests.integration.conftest import LONG
 from tests.integration.conftest import cluster_of
+from tests.lab import LabError
 from tests.lab.errors import CommandError
 
 DATA = ["node1", "node2", "node3"]
@@ -141,9 +143,10 @@ def test_something_happens_in_the_middle(cluster, wait, victim, fault, moment):
             stays = victim == "master" or fault is faults.KILL
             stays = stays or fault is faults.MINION and victim != "old"
             left = [n for n in NODES if stays or n != name]
-            row = client.wait_for_row(struck, LEASE)
-            assert row is not None, "nobody takes writes"
-            primary = wait(lambda: in_service(cluster, left), LEASE, what="a cluster in service")
+            with explained(cluster):
+                row = client.wait_for_row(struck, LEASE)
+                assert row is not None, "nobody takes writes"
+                primary = wait(lambda: in_service(cluster, left), LEASE, what="one in service")
             print(f"{time.monotonic() - struck:.1f} s until {primary} is in service with {left}")
         finally:
             fault.undo(host)
@@ -178,11 +181,26 @@ def test_a_primary_that_goes_during_a_pause(cluster, wait):
     assert done.returncode == 0, done
     faults.POWER_OFF.strike(cluster.lab[old])
     struck = time.monotonic()
-    primary = wait(lambda: in_service(cluster, left), 120, what="a new primary")
+    with explained(cluster):
+        primary = wait(lambda: in_service(cluster, left), 120, what="a new primary")
     print(f"{time.monotonic() - struck:.1f} s until {primary} is in service")
     faults.POWER_OFF.undo(cluster.lab[old])
     wait(lambda: len(answering(cluster)) == MINIONS, 90, what="the minions")
     assert wait(lambda: cluster.orchestrate().ok, what="a healed cluster")
+
+
+@contextlib.contextmanager
+def explained(cluster):
+    """Show what the daemons said where an assertion in the block fails."""
+    try:
+        yield
+    except AssertionError:
+        for host in cluster.nodes:
+            units = [f"--unit={unit}" for unit in ("repmgr-guard", "repmgrd", "repmgr-pause*")]
+            argv = ["journalctl", "--no-pager", "--boot", "--lines=60", *units]
+            with contextlib.suppress(LabError):
+                print(f"== {host.name}\n{host.run(argv, check=False).stdout}")
+        raise
 
 
 def answering(cluster):
