@@ -196,7 +196,7 @@ def explained(cluster):
         yield
     except AssertionError:
         for host in cluster.nodes:
-            units = [f"--unit={unit}" for unit in ("repmgr-guard", "repmgrd", "repmgr-pause*")]
+            units = [f"--unit={unit}" for unit in ("repmgr-guard", "repmgrd")]
             argv = ["journalctl", "--no-pager", "--boot", "--lines=60", *units]
             with contextlib.suppress(LabError):
                 print(f"== {host.name}\n{host.run(argv, check=False).stdout}")
