@@ -92,7 +92,7 @@ def status(cluster=None):
     """
     try:
         spec = _spec(cluster)
-        replies = master.ask(_cmd, spec.minions, timeout=master.STATUS_TIMEOUT)
+        replies = master.ask(_cmd, spec.minions, master.REPORT, master.STATUS_TIMEOUT)
         found = telling.examine(spec, replies)
     except PillarError as err:
         found = telling.unknown(cluster, err.problems)
@@ -265,7 +265,7 @@ def _spec_of_minion(minion):
 
 
 def _reports(spec):
-    return master.ask(_cmd, spec.minions)
+    return master.reports(_cmd, spec.minions)
 
 
 def _orchestrate(spec, lines):

@@ -213,7 +213,7 @@ def _look(cmd, spec, began):
     """
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
-        replies = master.ask(cmd, spec.minions)
+        replies = master.reports(cmd, spec.minions)
         found = [a for a in survey.ailments(spec, replies) if not a.note and not a.rolling]
         passing = found and (began or all(a.settles for a in found))
         if not passing or time.monotonic() >= deadline:

@@ -157,7 +157,7 @@ def _run(cmd, spec, name, decide, act, words, test):
 
 
 def _planned(cmd, spec, name, decide):
-    replies = master.ask(cmd, [n.name for n in spec.members])
+    replies = master.reports(cmd, [n.name for n in spec.members])
     observations, _, problems, missing = survey.read_reports(spec, replies)
     if problems:
         checks = tuple(Check("pillar", "", problem) for problem in problems)

@@ -37,7 +37,7 @@ def switch_over(cmd, spec, target=None, test=False):
     """
     began = time.monotonic()
     names = [n.name for n in spec.members]
-    observations, _, problems, missing = survey.read_reports(spec, master.ask(cmd, names))
+    observations, _, problems, missing = survey.read_reports(spec, master.reports(cmd, names))
     if problems:
         return Result(Switchover(spec.cluster, None, target), problems=tuple(problems))
     plan = switchover.examine(spec, observations, missing, target)
@@ -60,7 +60,7 @@ def _seen(cmd, spec, replies):
     reports = {name: reply["report"] for name, reply in replies.items()}
     # Hosts with nothing but a PgBouncer had no part.
     others = [name for name in spec.minions if name not in reports]
-    reports |= master.ask(cmd, others, kwarg={"refresh": False}) if others else {}
+    reports |= master.reports(cmd, others, kwarg={"refresh": False}) if others else {}
     return survey.ailments(spec, reports)
 
 

@@ -52,7 +52,7 @@ def _texts(nodes):
 def _look(cmd, spec):
     """Return the :class:`Rotation`, and the names of all hosts that answered."""
     salt = secrets.token_hex(16)
-    replies = master.ask(cmd, spec.minions, kwarg={"salt": salt})
+    replies = master.reports(cmd, spec.minions, kwarg={"salt": salt})
     observations, _, problems, missing = survey.read_reports(spec, replies)
     if problems:
         return rotation.refused(spec, problems), ()

@@ -15,6 +15,7 @@ ASK_TIMEOUT = 6
 PROBE_TIMEOUT = 3
 # Somebody waits for the answer, and one who is late is only shown as that.
 STATUS_TIMEOUT = 3
+REPORT = "repmgr_node.report"
 
 
 def find_spec(opts, values, cluster=None):
@@ -59,18 +60,31 @@ def ask_all(cmd, spec):
 
     A node that is gone for good is asked nothing, as it would be waited for.
     """
-    replies = _ask_twice(cmd, spec.minions)
+    replies = reports(cmd, spec.minions)
     leavers = survey.leavers(spec, replies)
-    return {**replies, **(ask(cmd, leavers) if leavers else {})}
+    return {**replies, **(reports(cmd, leavers) if leavers else {})}
 
 
-def ask(cmd, names, function="repmgr_node.report", timeout=ASK_TIMEOUT, **more):
+def reports(cmd, names, **more):
+    """Return what ``repmgr_node.report`` tells, as :func:`ask` does.
+
+    Those that are silent are asked once more: a busy minion is late now and then, and would be
+    left out of all that follows.
+    """
+    replies = ask(cmd, names, REPORT, **more)
+    silent = [name for name in names if name not in replies]
+    return {**replies, **(ask(cmd, silent, REPORT, **more) if silent else {})}
+
+
+def ask(cmd, names, function, timeout=ASK_TIMEOUT, **more):
     """Ask minions all at once and return ``{minion id: what it returned}``.
 
     cmd
         Salt's ``saltutil.cmd``.
     names
         Minion ids.
+    function
+        Name of an execution function.
     timeout
         Seconds after which those that are silent are asked whether they still work on it. Who
         does not answer that either is not waited for.
@@ -88,14 +102,6 @@ def ask(cmd, names, function="repmgr_node.report", timeout=ASK_TIMEOUT, **more):
     return {name: reply["ret"] for name, reply in replies.items() if "ret" in reply}
 
 
-def _ask_twice(cmd, names, **more):
-    """Ask those that are silent once more: a busy minion is late now and then, and would be left
-    out of all that follows."""
-    replies = ask(cmd, names, **more)
-    silent = [name for name in names if name not in replies]
-    return {**replies, **(ask(cmd, silent, **more) if silent else {})}
-
-
 def settled(cmd, spec, test=False, timeout=30, known=False):
     """Ask the members until all is well, or what is wrong does not go away by itself.
 
@@ -109,7 +115,7 @@ def settled(cmd, spec, test=False, timeout=30, known=False):
     deadline = time.monotonic() + (0 if test else timeout)
     pause = 0.3
     while True:
-        replies = _ask_twice(cmd, spec.minions, kwarg={"refresh": not known})
+        replies = reports(cmd, spec.minions, kwarg={"refresh": not known})
         found = survey.ailments(spec, replies, test)
         if found and known:
             known = False
