@@ -132,7 +132,8 @@ def _orchestrate(cluster: Cluster) -> None:
 
 def _await_whole(cluster: Cluster) -> None:
     if not wait_until(cluster.whole, _WHOLE_SECONDS, step=0.5):
-        raise LabError("the cluster is not whole after a switchover")
+        said = cluster.lab.master.run(["salt-run", "repmgr.status"], check=False, timeout=60)
+        raise LabError(f"the cluster is not whole after a switchover:\n{said.stdout}")
 
 
 def _next(cluster: Cluster) -> str:

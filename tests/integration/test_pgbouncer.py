@@ -246,6 +246,13 @@ def test_the_old_primary_comes_back(cluster, database, wait):
     assert ask(cluster, "node1", WRITE.format("again")) == "f"
 
 
+def test_the_old_primary_takes_over_again(cluster, database, wait):
+    """The sessions that its router had when it lost power are not waited for."""
+    data = switchover(cluster, "node1")
+    assert data["retcode"] == 0, data
+    steady(cluster, wait)
+
+
 def test_one_that_is_wrong_is_named_and_healed(cluster, database, wait):
     router = cluster.lab["router1"]
     before = status(cluster)["primary"]

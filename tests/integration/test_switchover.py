@@ -1,5 +1,6 @@
 """The primary is moved in good order, a client writing all along. One story, in order."""
 
+import contextlib
 import json
 import subprocess
 import time
@@ -9,8 +10,11 @@ import pytest
 
 from tests.failures import judge
 from tests.failures import pillars
+from tests.failures.moments import Moment
+from tests.failures.moments import Watcher
 from tests.failures.running import Client
 from tests.integration.conftest import cluster_of
+from tests.lab import LabError
 
 DATA = ["node1", "node2", "node3"]
 NODES = [*DATA, "node4"]
@@ -88,6 +92,20 @@ def test_a_dry_run_fits_on_one_screen(whole):
     assert text.rstrip().endswith("\n\nnode2 could take over from node1 now"), text
 
 
+def test_minions_with_an_older_pillar_take_the_present_one(whole):
+    def known():
+        wanted = whole.lab.salt("node3", "repmgr_node.wanted").data
+        return "\npriority=42\n" in wanted["repmgr_conf_text"]
+
+    node = {**whole.pillar["nodes"]["node3"], "priority": 42}
+    changed = whole.changed(nodes={**whole.pillar["nodes"], "node3": node})
+    for pillar, there in ((changed, True), (whole.pillar, False)):
+        whole.lab.set_pillar(pillar, refresh=False)
+        assert known() is not there
+        assert switch(whole, "node2", "test=True")["retcode"] == 0
+        assert known() is there
+
+
 def test_the_primary_is_moved_and_no_row_is_lost(whole, wait):
     with Client(whole.lab, DATA, "node1") as client:
         time.sleep(2)
@@ -137,6 +155,36 @@ def test_of_two_orders_at_once_one_is_carried_out(whole, wait):
     assert len(done) == 1, both
     wait(lambda: in_service(whole), what="the cluster in service")
     assert whole.primary(DATA) == done[0]
+    switch(whole, old)
+
+
+def test_a_standby_that_is_late_does_not_stay_below_the_old_primary(whole, wait):
+    old = whole.primary(DATA)
+    heir, late = [name for name in DATA if name != old]
+    lab = whole.lab
+
+    def fed():
+        with contextlib.suppress(LabError):
+            return whole.streaming(old) == [late]
+        return False
+
+    watcher = Watcher(lab["node4"], Moment.PROMOTED, lab[old].address, lab[heir].address)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        switched = pool.submit(switch, whole, heir)
+        try:
+            assert watcher.wait()
+            lab[late].run(["pkill", "-STOP", "-f", "salt-minion"])
+        finally:
+            watcher.stop()
+        try:
+            # By itself it tries again, and where it streamed from before.
+            wait(fed, what=f"{late} below {old}")
+        finally:
+            lab[late].run(["pkill", "-CONT", "-f", "salt-minion"])
+        data = switched.result()
+    assert data["retcode"] == 0, data
+    assert in_service(whole)
+    assert whole.show(heir)[0] == {n: (0, int(f"node{n}" in (old, late))) for n in (1, 2, 3, 4)}
     switch(whole, old)
 
 

@@ -31,6 +31,11 @@ LEASE = 60 * turn.LEASE_MINUTES
 
 _UNPAUSED = "SELECT repmgr.repmgrd_is_running() AND NOT repmgr.repmgrd_is_paused()"
 
+_DAEMON = """
+SELECT json_build_object('runs', repmgr.repmgrd_is_running(), 'pid', repmgr.get_repmgrd_pid(),
+       'paused', repmgr.repmgrd_is_paused(), 'recovery', pg_is_in_recovery(),
+       'receiver', (SELECT status FROM pg_stat_wal_receiver), 'now', clock_timestamp())
+"""
 _STREAMS = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')"
 
 # Who is hit by what, when.
@@ -196,6 +201,8 @@ def explained(cluster):
         yield
     except AssertionError:
         for host in cluster.nodes:
+            with contextlib.suppress(LabError):
+                print(f"{host.name}: {cluster.sql(host.name, _DAEMON, 'repmgr', timeout=10)}")
             units = [f"--unit={unit}" for unit in ("repmgr-guard", "repmgrd")]
             argv = ["journalctl", "--no-pager", "--boot", "--lines=60", *units]
             with contextlib.suppress(LabError):

@@ -115,8 +115,10 @@ class Guard:
                 os.unlink(config.RETRY)
             self._learn()
             if now >= self.next_housekeeping:
-                self.next_housekeeping = now + _HOUSEKEEPING
                 self._keep_house(now)
+                # A pause ends when it was promised to.
+                left = _pause_left() or 0
+                self.next_housekeeping = now + (left if 0 < left < _HOUSEKEEPING else _HOUSEKEEPING)
         wait(probes, _TICK)
 
     def _note_upstream(self):
@@ -216,7 +218,8 @@ class Guard:
         if answer is not None and not answer.in_recovery and not self.told.witness:
             active = [p.node_id for p in self.peers if p.active]
             gone, back = rules.activity(self.electors(now, active_only=False), active)
-        unpause = _pause_is_over()
+        left = _pause_left()
+        unpause = left is not None and left <= 0
         if gone or back or unpause:
             self.housekeeper = threading.Thread(
                 target=_tidy, args=(self.told.own_conninfo, gone, back, unpause), daemon=True
@@ -239,12 +242,13 @@ def touch(path):
         pass
 
 
-def _pause_is_over():
+def _pause_left():
+    """Return for how many seconds repmgrd is still to be paused; None: there is no pause to end."""
     try:
         with open(config.PAUSED_UNTIL, encoding="utf-8") as handle:
-            return time.time() >= float(handle.read())
+            return float(handle.read()) - time.time()
     except (OSError, ValueError):
-        return False
+        return None
 
 
 def _tidy(conninfo, gone, back, unpause):

@@ -164,8 +164,7 @@ def switch_over(old, target):
     old, target
         Names of the primary and of the node that shall be the primary (str).
 
-    Returns ``comment`` (str, what became of it) and ``report``, what :py:func:`report` says then.
-    repmgrd is paused while it lasts.
+    Returns ``{"comment": what became of it (str)}``. repmgrd is paused while it lasts.
 
     CLI Example:
 
@@ -174,8 +173,7 @@ def switch_over(old, target):
         salt -L node1,node2,node3 repmgr_node.switch_over old=node1 target=node2
     """
     look = Look(__pillar__, __opts__, __context__)
-    comment = handover.take_part(look, old, target, __salt__)
-    return {"comment": comment, "report": report(refresh=False)}
+    return {"comment": handover.take_part(look, old, target, __salt__)}
 
 
 @translated
@@ -378,12 +376,13 @@ def report(refresh=True, salt=""):
     salt
         Also say a hash of the pillar's passwords with this salt (str), to be compared.
 
-    Returns a dictionary with ``problems`` (list of str), and where there are none
-    ``cluster`` (str), ``version`` (int, PostgreSQL), ``resolution`` (node name to address,
-    or an empty string where its host does not resolve here), ``host_key`` (str, with ``ssh`` in
-    pillar: the public key of the host itself), ``observation`` and ``passwords``, how far those of
-    pillar are in force. A host with a PgBouncer says ``router``, and where it is no node nothing
-    but these two. Nothing is raised, so that one broken node does not hide what the others say.
+    Returns a dictionary with ``stale`` (bool, the minion's own copy of the pillar is another one),
+    ``problems`` (list of str), and where there are none ``cluster`` (str), ``version`` (int,
+    PostgreSQL), ``resolution`` (node name to address, or an empty string where its host does not
+    resolve here), ``host_key`` (str, with ``ssh`` in pillar: the public key of the host itself),
+    ``observation`` and ``passwords``, how far those of pillar are in force. A host with a PgBouncer
+    says ``router``, and where it is no node nothing but that and ``passwords``. Nothing is raised, so
+    that one broken node does not hide what the others say.
 
     CLI Example:
 
@@ -391,9 +390,12 @@ def report(refresh=True, salt=""):
 
         salt '*' repmgr_node.report
     """
+    stale = False
     try:
-        spec, name = wanting.read(_pillar(refresh)), __opts__["id"]
-        told = {"problems": [], "cluster": spec.cluster}
+        pillar, name = _pillar(refresh), __opts__["id"]
+        stale = pillar.get(wanting.PILLAR_KEY) != __pillar__.get(wanting.PILLAR_KEY)
+        spec = wanting.read(pillar)
+        told = {"stale": stale, "problems": [], "cluster": spec.cluster}
         if name in spec.routers:
             told["router"] = facts.to_dict(router_observe.observe_router(spec, name))
             if name not in spec.nodes:
@@ -409,6 +411,7 @@ def report(refresh=True, salt=""):
             "passwords": facts.to_dict(observing.observe_passwords(spec, name, layout, salt)),
         }
     except PillarError as err:
-        return {"problems": [f"{key}: {message}" for key, message in err.problems]}
+        problems = [f"{key}: {message}" for key, message in err.problems]
+        return {"stale": stale, "problems": problems}
     except RepmgrError as err:
-        return {"problems": [f"{__opts__['id']}: {err}"]}
+        return {"stale": stale, "problems": [f"{__opts__['id']}: {err}"]}

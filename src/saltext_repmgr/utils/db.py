@@ -22,8 +22,15 @@ STATEMENT_TIMEOUT = 10
 # What a server shows of who is asking.
 NAME = "saltext-repmgr"
 
+# A server ends the session of a host that lost power, which counts as there until then: by itself it
+# does so after hours. https://www.postgresql.org/docs/current/runtime-config-connection.html
+KEEPALIVES = "-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3"
+
 # What is written here must not wait for a standby that is not there yet.
-_OPTIONS = f"-c statement_timeout={STATEMENT_TIMEOUT}s -c search_path= -c synchronous_commit=local"
+_OPTIONS = (
+    f"-c statement_timeout={STATEMENT_TIMEOUT}s -c search_path= -c synchronous_commit=local"
+    f" {KEEPALIVES}"
+)
 
 _SAID_BY_SERVER = re.compile(r"FATAL:|failed: [^\s:]+: ")
 _euid_lock = threading.Lock()
@@ -110,7 +117,19 @@ def connect(
         raise ConnectionFailed(text, kind=classify(text)) from None
     connection.autocommit = True
     try:
-        yield connection
+        with _translated(connection):
+            yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def _translated(connection):
+    """Raise an error of ours for one of psycopg2: within a block that holds a connection, too."""
+    import psycopg2  # pylint: disable=import-outside-toplevel
+
+    try:
+        yield
     except psycopg2.Error as err:
         # The classes of psycopg2 do not tell a server that refuses from one that is gone, save
         # the bare DatabaseError: no refusal is one, and the connection may still look open then.
@@ -118,8 +137,6 @@ def connect(
         if connection.closed or err.__class__ is psycopg2.DatabaseError:
             raise ConnectionFailed(text, kind=Reach.UNREACHABLE) from None
         raise QueryFailed(text) from None
-    finally:
-        connection.close()
 
 
 def try_replication(host, port, user, passfile):
@@ -162,7 +179,7 @@ def classify(text):
 
 def rows(connection, sql, parameters=None):
     """Run a query and return its rows as dictionaries."""
-    with connection.cursor() as cursor:
+    with _translated(connection), connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         names = [column.name for column in cursor.description]
         return [dict(zip(names, row)) for row in cursor.fetchall()]
@@ -176,5 +193,5 @@ def row(connection, sql, parameters=None):
 
 def run(connection, sql, parameters=None):
     """Run a statement that returns nothing."""
-    with connection.cursor() as cursor:
+    with _translated(connection), connection.cursor() as cursor:
         cursor.execute(sql, parameters)

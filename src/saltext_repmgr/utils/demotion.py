@@ -4,6 +4,7 @@ import contextlib
 import time
 from pathlib import Path
 
+from saltext_repmgr.guard import rules
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
@@ -18,6 +19,9 @@ from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.spec import ROLE_NAME
 
+# The guard of a new primary counts this node among its judges if it has heard of it shortly before;
+# it asks every second at the latest.
+_QUICK_SECONDS = rules.BEFORE_SECONDS - 2
 _SENDERS = "SELECT pid FROM pg_stat_replication WHERE application_name <> %(heir)s"
 # repmgr's commands ask its records who the primary is.
 _RECORDED = """
@@ -64,7 +68,7 @@ def _change_places(look, heir, connection, salt):
     else:
         return _step_back(look, heir, salt)
     seconds = time.monotonic() - began
-    _join(look, heir, salt)
+    _join(look, heir, salt, seconds)
     return f"a standby of {heir.name}; nobody took writes for at most {seconds:.2f} s"
 
 
@@ -124,7 +128,7 @@ def _step_back(look, heir, salt):
         # It was promoted in the last moment.
         if not turn.is_primary(look.spec, heir):
             raise
-        _join(look, heir, salt)
+        _join(look, heir, salt, turn.PROMOTE_SECONDS)
         return f"a standby of {heir.name}, which took its time"
     raise CommandFailed(
         f"{heir.name} did not become the primary within {turn.PROMOTE_SECONDS} s; {look.node.name} is"
@@ -132,15 +136,31 @@ def _step_back(look, heir, salt):
     )
 
 
-def _join(look, heir, salt):
-    """Make this stopped former primary a standby; it has nothing that the new one lacks."""
+def _join(look, heir, salt, seconds):
+    """Make this stopped former primary a standby; it has nothing that the new one lacks.
+
+    seconds
+        For how long there was no primary.
+    """
     timeline = host.data_directory(look.layout).control.timeline
     act.match_limits(look.layout, look.seen, heir.name)
     membership.start_as_standby(look.spec, look.layout)
     if not _is_joined(look, heir):
+        if seconds > _QUICK_SECONDS or _feeds(look, heir):
+            raise CommandFailed(
+                f"{heir.name} went away right after its promotion, and may go on where it is: there is"
+                f" no primary before it is back. Where it is lost: 'salt {look.node.name}"
+                " repmgr.standby_promote'"
+            )
         _take_back(look, heir, timeline)
-    settling.settle(look, salt)
+    settling.settle(look.again(), salt)
     _drop_unused_slots(look)
+
+
+def _feeds(look, heir):
+    """Whether a standby was recorded below the new primary before: its guard goes by that one, which
+    may be cut off together with it."""
+    return any(r.active and r.upstream_node_id == heir.id for r in look.seen.server.nodes)
 
 
 def _is_joined(look, heir):
@@ -209,11 +229,13 @@ def _drop_unused_slots(look):
     for _ in turn.looks(turn.MOVE_SECONDS, 0.2):
         servers = planning.visible(look.seen)
         found = slots.strays(look.spec, servers, look.plan.primary)
-        found = [s for s in found if s.holder == look.node.name]
-        if not found:
-            return
+        here = [s for s in found if s.holder == look.node.name]
+        # The others may be somebody's who comes back any day.
+        found = [s for s in here if slots.owner_of(look.spec, s.slot)]
         with look.connection() as connection:
-            for stray in found:
-                if stray.unused:
-                    membership.drop_slot(connection, stray.slot.slot_name)
+            dropped = [
+                s.unused and membership.drop_slot(connection, s.slot.slot_name) for s in found
+            ]
+        if all(dropped):
+            return
         look.again()

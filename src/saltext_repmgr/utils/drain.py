@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import leaving
-from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import switchover
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.facts import Observation
@@ -101,7 +100,7 @@ def _examined(spec, said, missing, servers, primary, name, to, force, keep_slot)
     if not spec.nodes[name].is_witness:
         left = _left(present, servers, primary, name, heir)
         checks += (
-            _synchronous(spec, heir or primary, name, left),
+            switchover.synchronous(spec, heir or primary, left, f"without {name}"),
             _forced(_successors(spec, left, name), force),
             _slot(spec, servers, spec.nodes[name], heir or primary, keep_slot),
         )
@@ -242,20 +241,6 @@ def _left(spec, servers, primary, name, heir):
         if server.receiver == "streaming" and upstream and upstream.name in above:
             found.append(node.name)
     return found
-
-
-def _synchronous(spec, primary, name, left):
-    number, names = pg_settings.confirming(spec, spec.nodes[primary])
-    here = [n for n in names if n in left]
-    problem = ""
-    if len(here) < number:
-        problem = (
-            f"pillar's 'synchronous' has every commit on {primary} wait for {number} of"
-            f" {', '.join(names)}, and without {name} there is {', '.join(here) or 'none'}: nobody"
-            f" could write. Lower it in pillar and run {ORCHESTRATE} first"
-        )
-    finding = f"{number} needed, {len(here)} left" if number else "not asked for"
-    return Check("synchronous standbys", finding, problem)
 
 
 def _successors(spec, left, name):

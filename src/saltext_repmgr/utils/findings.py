@@ -323,7 +323,19 @@ def _majority(seen: View, elect: Electors) -> Iterator[Problem]:
             yield Problem(Severity.NOTE, (), what, back)
             return
         step = f"bring {', '.join(idle)} back" if idle else "add or bring back a node"
+        lower = _cascaded(seen, elect.names)
+        if lower and not idle:
+            step = f"let {', '.join(lower)} stream from {seen.primary} ('upstream' in pillar), or {step}"
         yield _degraded("", what, step)
+
+
+def _cascaded(seen, electors):
+    """Names of the registered standbys that have no vote, being below another standby."""
+    return [
+        r.node_name
+        for r in seen.records.values()
+        if r.active and r.type == "standby" and r.node_name not in electors
+    ]
 
 
 def _routers(seen: View) -> Iterator[Problem]:

@@ -32,13 +32,14 @@ def take_part(look, old, target, salt):
 def _follow(look, primary, heir, salt):
     gone = None
     before = turn.READY_SECONDS + turn.LAST_CHECKPOINT_SECONDS + turn.ROUTER_SECONDS
-    for _ in turn.looks(before + turn.HEIR_SECONDS + turn.PROMOTE_SECONDS):
+    for _ in turn.looks(before + turn.HEIR_SECONDS + turn.PROMOTE_SECONDS, 0.2):
         if turn.is_primary(look.spec, heir):
-            settling.settle(look, salt)
+            settling.settle(look.again(), salt, leave=primary.name)
             return f"follows {heir.name}"
-        if turn.goes_on(look.spec, primary):
+        goes_on = turn.goes_on(look.spec, primary)
+        if goes_on:
             continue
-        if turn.is_primary(look.spec, primary):
+        if goes_on is False:
             return f"still with {primary.name}, which stays the primary"
         gone = gone or time.monotonic()
         if time.monotonic() - gone > turn.HEIR_SECONDS + turn.PROMOTE_SECONDS:

@@ -48,20 +48,9 @@ def switch_over(cmd, spec, target=None, test=False):
     replies = master.ask(cmd, names, "repmgr_node.switch_over", PART_SECONDS, kwarg=parts)
     nodes = {name: replies.get(name, "did not say what became of it") for name in names}
     failed = tuple(f"{name}: {text}" for name, text in nodes.items() if name not in _done(replies))
-    found = [] if failed else _seen(cmd, spec, replies)
-    if failed or any(not a.note for a in found):
-        found = master.settled(cmd, spec, known=True)
+    found = master.settled(cmd, spec, known=True)
     problems = failed + tuple(a.line for a in found if not a.note)
     return Result(plan, True, _texts(nodes), problems, time.monotonic() - began)
-
-
-def _seen(cmd, spec, replies):
-    """Return what is not as it should be, by what each saw when its part was done."""
-    reports = {name: reply["report"] for name, reply in replies.items()}
-    # Hosts with nothing but a PgBouncer had no part.
-    others = [name for name in spec.minions if name not in reports]
-    reports |= master.reports(cmd, others, kwarg={"refresh": False}) if others else {}
-    return survey.ailments(spec, reports)
 
 
 def _done(replies):

@@ -4,6 +4,7 @@ An observation asks every member. A run of a dozen states that change nothing ne
 them, not a dozen; what a state is about to act on is always observed anew.
 """
 
+import dataclasses
 import time
 
 from saltext_repmgr.utils import observe
@@ -18,6 +19,8 @@ _FRESH_SECONDS = 5
 class Look:
     """What a state function knows: the wanted node, what is there, what is to be done.
 
+    Nothing is asked before somebody wants to know.
+
     pillar, opts, context
         Salt's ``__pillar__``, ``__opts__`` and ``__context__``.
     """
@@ -27,8 +30,21 @@ class Look:
         self.test = bool(opts.get("test"))
         self.run = wanted.run_of(pillar, self.test)
         self._context = context
-        self.seen = self.plan = None
-        self._use(self._remembered() or self._observe())
+        self._seen = self._plan = None
+
+    @property
+    def seen(self):
+        """The :class:`~saltext_repmgr.utils.facts.Observation` of this node."""
+        if self._seen is None:
+            self._seen = self._remembered() or self._observe()
+        return self._seen
+
+    @property
+    def plan(self):
+        """The :class:`~saltext_repmgr.utils.plan.Plan` that follows from it."""
+        if self._plan is None:
+            self._plan = plan.decide(self.spec, self.node, self.seen, self.run)
+        return self._plan
 
     def _remembered(self):
         at, seen = self._context.get(_KEY, (0, None))
@@ -39,13 +55,14 @@ class Look:
         self._context[_KEY] = (time.monotonic(), seen)
         return seen
 
-    def _use(self, seen):
-        self.seen = seen
-        self.plan = plan.decide(self.spec, self.node, seen, self.run)
-
     def again(self):
         """Observe and decide anew."""
-        self._use(self._observe())
+        self._seen, self._plan = self._observe(), None
+        return self
+
+    def below(self, upstream):
+        """Decide as if pillar said of which node this one is to stream."""
+        self.node, self._plan = dataclasses.replace(self.node, upstream=upstream), None
         return self
 
     def allowed(self):

@@ -69,11 +69,16 @@ def reports(cmd, names, **more):
     """Return what ``repmgr_node.report`` tells, as :func:`ask` does.
 
     Those that are silent are asked once more: a busy minion is late now and then, and would be
-    left out of all that follows.
+    left out of all that follows. Those that have an older pillar are told to take the present one,
+    as they go by their own in what follows.
     """
     replies = ask(cmd, names, REPORT, **more)
     silent = [name for name in names if name not in replies]
-    return {**replies, **(ask(cmd, silent, REPORT, **more) if silent else {})}
+    replies |= ask(cmd, silent, REPORT, **more) if silent else {}
+    stale = [name for name, said in replies.items() if isinstance(said, dict) and said.get("stale")]
+    if stale:
+        ask(cmd, stale, "saltutil.refresh_pillar", kwarg={"wait": True})
+    return replies
 
 
 def ask(cmd, names, function, timeout=ASK_TIMEOUT, **more):

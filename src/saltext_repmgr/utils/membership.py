@@ -60,6 +60,9 @@ def aim(spec, node, layout, connection, target):
     db.run(connection, "ALTER SYSTEM SET primary_conninfo = %(to)s", {"to": conninfo})
     if slots:
         db.run(connection, "ALTER SYSTEM SET primary_slot_name = %(to)s", {"to": node.slot})
+    else:
+        # There may have been slots once, and one that is not there would keep it from streaming.
+        db.run(connection, "ALTER SYSTEM RESET primary_slot_name")
 
 
 def start_as_standby(spec, layout):

@@ -23,7 +23,7 @@ def begin(spec, layout, minutes):
         )
     until = time.time() + 60 * minutes
     # First, so that no pause is ever without an end.
-    _lease(layout).write_text(f"{until:.0f}\n", encoding="ascii")
+    _lease(layout).write_text(f"{int(until)}\n", encoding="ascii")
     _set(spec, layout, True)
     return until
 

@@ -44,9 +44,10 @@ def take_over(look, primary, salt):
             try:
                 promote(own, look.node.name)
             except RepmgrError:
-                _withdraw(layout)
-                raise
-    settling.settle(look, salt)
+                if not turn.is_primary(spec, look.node):
+                    _withdraw(layout)
+                    raise
+    settling.settle(look.again(), salt)
     return "the primary"
 
 

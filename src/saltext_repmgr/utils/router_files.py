@@ -8,6 +8,7 @@ from pathlib import Path
 
 from saltext_repmgr import guard
 from saltext_repmgr import router
+from saltext_repmgr.utils import db
 from saltext_repmgr.utils import quoting
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import router_access
@@ -134,8 +135,12 @@ def pgpass(password):
     return f"*:*:*:{ROUTER_ROLE}:{quoting.pgpass_field(password)}\n"
 
 
-def conninfo(host, port, dbname):
-    """Return the connection string of the router's role, without its password."""
+def conninfo(host, port, dbname, **more):
+    """Return the connection string of the router's role, without its password.
+
+    more
+        Other parameters of libpq.
+    """
     return repmgr_conf.connection_string(
         {
             "host": host,
@@ -144,6 +149,7 @@ def conninfo(host, port, dbname):
             "dbname": dbname,
             "tcp_user_timeout": repmgr_conf.TCP_USER_TIMEOUT,
             "passfile": PASSFILE,
+            **more,
         }
     )
 
@@ -195,7 +201,12 @@ def _configuration(spec, name):
         {
             "node_id": node.id,
             "name": node.name,
-            "conninfo": conninfo(node.address or node.host, spec.postgres.port, ROUTER_DATABASE),
+            "conninfo": conninfo(
+                node.address or node.host,
+                spec.postgres.port,
+                ROUTER_DATABASE,
+                options=db.KEEPALIVES,
+            ),
         }
         for node in spec.data_nodes
     ]

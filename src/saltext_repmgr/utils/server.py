@@ -14,6 +14,7 @@ from saltext_repmgr.utils.scrub import scrub
 # while it receives nothing, that of its last restart point. Seconds are rounded to what an
 # interval holds, so that JSON has them as floats.
 _SERVER = """
+  WITH settings AS MATERIALIZED (SELECT name, setting, pending_restart FROM pg_settings)
 SELECT s.system_identifier::text,
        r.in_recovery,
        CASE WHEN r.in_recovery
@@ -34,7 +35,7 @@ SELECT s.system_identifier::text,
        coalesce(current_setting('restore_command', true), '') <> '' AS has_archive,
        current_setting('max_wal_senders')::int AS max_wal_senders,
        current_setting('max_replication_slots')::int AS max_replication_slots,
-       (SELECT setting::int FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS max_slot_wal,
+       (SELECT setting::int FROM settings WHERE name = 'max_slot_wal_keep_size') AS max_slot_wal,
        (SELECT last_failed_wal FROM pg_stat_archiver
          WHERE last_failed_time > coalesce(last_archived_time, '-infinity')) AS archive_failing,
        CASE WHEN current_setting('archive_mode') <> 'off'
@@ -63,9 +64,9 @@ SELECT s.system_identifier::text,
              FROM pg_replication_slots t LEFT JOIN pg_stat_replication a ON a.pid = t.active_pid
             WHERE NOT t.temporary
             ORDER BY t.slot_name) x) AS slots,
-       (SELECT json_object_agg(name, setting::int) FROM pg_settings
+       (SELECT json_object_agg(name, setting::int) FROM settings
          WHERE name = ANY (%(limits)s)) AS limits,
-       (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pg_settings
+       (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM settings
          WHERE pending_restart) AS pending,
        to_regclass('repmgr.nodes') IS NOT NULL AS has_nodes
   FROM pg_control_system() s
@@ -76,10 +77,10 @@ SELECT s.system_identifier::text,
                   THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
                   ELSE pg_current_wal_lsn()
              END AS lsn) p
- CROSS JOIN (SELECT setting::bigint AS size FROM pg_settings WHERE name = 'wal_segment_size') z
+ CROSS JOIN (SELECT setting::bigint AS size FROM settings WHERE name = 'wal_segment_size') z
   LEFT JOIN pg_stat_wal_receiver w ON true
   LEFT JOIN (SELECT substring(setting FROM '(?:^|[[:space:]])host=''?([^''[:space:]]+)') AS host
-               FROM pg_settings WHERE name = 'primary_conninfo') k ON r.in_recovery
+               FROM settings WHERE name = 'primary_conninfo') k ON r.in_recovery
 """
 # The functions answer NULL where repmgr's library is not preloaded.
 _METADATA = """

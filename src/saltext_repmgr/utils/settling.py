@@ -1,32 +1,49 @@
 """Bring a running node to what its plan says: follow, register."""
 
+import time
+
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import registration
-from saltext_repmgr.utils import turn
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.plan import Step
 
 FOLLOW_SECONDS = 60
+_PAUSE_SECONDS = 0.2
 
 
-def settle(look, salt):
-    """Do what the plan says of a running node until nothing is left: follow, register."""
-    left = ""
-    for _ in turn.looks(FOLLOW_SECONDS, 0.2):
-        plan = look.again().plan
+def settle(look, salt, leave=None):
+    """Do what the plan says of a running node until nothing is left: follow, register.
+
+    look
+        A :class:`~saltext_repmgr.utils.look.Look` of this moment.
+    salt
+        Salt's ``__salt__``.
+    leave
+        Name of the node that was the primary: who streamed from it goes to the new one, also where
+        it is back as a standby already, unless pillar says otherwise.
+    """
+    left, deadline = "", time.monotonic() + FOLLOW_SECONDS
+    while time.monotonic() < deadline:
+        plan = look.plan
+        if leave is not None and plan.source == leave != look.node.upstream:
+            plan = look.below(plan.primary).plan
         left = plan.refusal or ", ".join(f"{a.step.value} ({a.reason})" for a in plan.actions)
-        if plan.refusal:
+        if plan.refusal or plan.primary is None:
             # Others are on their way, too.
-            continue
-        if plan.action(Step.FOLLOW):
+            left = left or "no primary answers"
+            time.sleep(_PAUSE_SECONDS)
+        elif plan.action(Step.FOLLOW):
             old = membership.moved_from(look.spec, look.seen, plan)
             membership.follow(look.spec, look.node, look.layout, look.spec.nodes[plan.source])
             if old is not None:
                 membership.drop_member_slot(look.spec, old, look.node.slot)
         elif plan.action(Step.REGISTER):
             registration.register(look, salt)
-        elif not plan.actions:
+        elif plan.actions:
+            time.sleep(_PAUSE_SECONDS)
+        else:
             return
+        look.again()
     raise CommandFailed(
         f"after {FOLLOW_SECONDS} s this is still to do: {left};"
         " 'salt-run state.orchestrate repmgr.cluster' does it"

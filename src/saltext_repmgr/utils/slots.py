@@ -70,13 +70,19 @@ def strays(spec: ClusterSpec, servers: Mapping[str, Server], primary):
     return found
 
 
+def owner_of(spec: ClusterSpec, slot: Slot):
+    """Return the member that a slot is meant for by its name, or None."""
+    ours = _OURS.fullmatch(slot.slot_name)
+    return next((n for n in spec.members if ours and n.id == int(ours[1])), None)
+
+
 def _judge(spec, servers, primary, holder, slot):
     """Return ``(why, unused)``, or None for a slot that is in its place."""
     ours = _OURS.fullmatch(slot.slot_name)
     if ours is None:
         return "it is none of this cluster's", False
     node_id = int(ours[1])
-    owner = next((n for n in spec.members if n.id == node_id), None)
+    owner = owner_of(spec, slot)
     if owner is None:
         gone = next((n for n in spec.absent_nodes if n.id == node_id), None)
         if servers[primary].record(node_id) is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import lsn
+from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.plan import primaries
@@ -76,7 +77,7 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
         problem = f"{target} {drained.words(away[target])}; {drained.way_back(target)} first"
         return Switchover(spec.cluster, None, target, (Check("candidate", target, problem),))
     # Who is drained takes no part and is not waited for.
-    spec = drained.without(spec, away)
+    whole, spec = spec, drained.without(spec, away)
     checks = [_everybody(spec, {n: why for n, why in missing.items() if n not in away})]
     live = primaries(spec, servers)
     if len(live) != 1:
@@ -100,7 +101,9 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
         _replay(servers, target),
         _archive(servers[primary]),
         _room(spec, servers, primary, target, followers),
+        synchronous(whole, target, (*followers, primary), "below it"),
         _siblings(spec, servers, primary, target),
+        _limits(spec, servers, primary, target),
         _daemons(spec, said),
     ]
     steps = _steps(spec, primary, target, followers)
@@ -234,6 +237,45 @@ def _room(spec, servers, primary, target, followers):
         f"{senders} senders and {slots} slots are free, {len(wanted)} nodes will follow",
         problem and problem + step,
     )
+
+
+def synchronous(spec, primary, below, when):
+    """What a commit waits for on a node that is the primary.
+
+    below
+        Names of the standbys that stream from it then.
+    when
+        When that is, in words.
+    """
+    number, names = pg_settings.confirming(spec, spec.nodes[primary])
+    here = [n for n in names if n in below]
+    problem = ""
+    if len(here) < number:
+        problem = (
+            f"pillar's 'synchronous' has every commit on {primary} wait for {number} of"
+            f" {', '.join(names)}, and {when} there is {', '.join(here) or 'none'}: nobody could"
+            " write. Lower it in pillar and run 'salt-run state.orchestrate repmgr.cluster' first"
+        )
+    finding = f"{number} needed, {len(here)} left" if number else "not asked for"
+    return Check("synchronous standbys", finding, problem)
+
+
+def _limits(spec, servers, primary, target):
+    """A standby with less than its primary stops replaying; the old primary is given as much."""
+    wrong = []
+    most = servers[target].limits if target in servers else {}
+    for node in spec.data_nodes:
+        if node.name in (primary, target) or node.name not in servers:
+            continue
+        own = servers[node.name].limits
+        wrong += [
+            f"{name} is {own[name]} on {node.name} and {value} on {target}"
+            for name, value in most.items()
+            if own.get(name, value) < value
+        ]
+    hint = "; 'salt-run repmgr.restart' gives them the same" if wrong else ""
+    finding = f"{'less than' if wrong else 'at least'} those of {target}"
+    return Check("limits of the others", finding, "; ".join(wrong) + hint)
 
 
 def _siblings(spec, servers, primary, target):

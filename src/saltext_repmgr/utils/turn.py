@@ -95,11 +95,13 @@ def _await_lock(spec, primary, lock, seconds):
 
 
 def goes_on(spec, primary):
-    """Whether the old primary is up and about to hand over."""
+    """Whether the old primary is up and about to hand over; None where it does not answer as a
+    primary."""
     with contextlib.suppress(RepmgrError):
         with observe.member_connection(spec, primary) as connection:
-            return locks.BEGUN in locks_held(connection)
-    return False
+            begun = locks.BEGUN in locks_held(connection)
+            return begun if db.row(connection, IS_PRIMARY)["yes"] else None
+    return None
 
 
 def looks(seconds, pause_seconds=0.1):

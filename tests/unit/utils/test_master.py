@@ -8,12 +8,13 @@ NAMES = ["node1", "node2", "node3"]
 class Minions:
     """Minions of which some are silent, so many times."""
 
-    def __init__(self, **silent):
-        self.silent, self.asked = silent, []
+    def __init__(self, stale=(), **silent):
+        self.stale, self.silent, self.asked = stale, silent, []
 
     def __call__(self, names, function, **_):
         self.asked.append((function, names))
-        replies = {name: {"ret": name} for name in names if not self.silent.get(name)}
+        said = {name: {"stale": True} if name in self.stale else name for name in names}
+        replies = {name: {"ret": said[name]} for name in names if not self.silent.get(name)}
         self.silent = {name: times - 1 for name, times in self.silent.items() if times}
         return replies
 
@@ -32,3 +33,9 @@ def test_all_are_asked_once_where_all_answer():
     minions = Minions()
     assert master.reports(minions, NAMES) == {name: name for name in NAMES}
     assert minions.asked == [(master.REPORT, NAMES)]
+
+
+def test_one_with_an_older_pillar_takes_the_present_one():
+    minions = Minions(stale=["node3"])
+    master.reports(minions, NAMES)
+    assert minions.asked == [(master.REPORT, NAMES), ("saltutil.refresh_pillar", ["node3"])]

@@ -472,6 +472,14 @@ def test_who_is_inactive_or_cascaded_is_no_elector():
     assert status.examine(SPEC, replies).electors.names == ("node1", "node2")
 
 
+def test_a_standby_below_another_has_no_vote_and_may_be_moved():
+    nodes = records(node3={"upstream_node_id": 2}, node4={"active": False})
+    told = [p for p in found(healthy(node1=with_server(nodes=nodes))) if p[1] == ()]
+    assert [p[3] for p in told] == [
+        "let node3 stream from node1 ('upstream' in pillar), or add or bring back a node"
+    ]
+
+
 def test_a_former_primary_that_is_down_says_how_it_comes_back():
     after = (
         record("node1", "primary", active=False),

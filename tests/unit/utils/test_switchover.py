@@ -63,6 +63,38 @@ def test_all_is_well(said):
     assert "PgBouncer" not in " ".join(found.steps)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "away", "words"),
+    [
+        (1, (), ""),
+        (("node2", "node3"), (), ""),
+        (
+            ("node2", "node3"),
+            ("node3",),
+            "wait for 1 of node3, and below it there is none: nobody could write",
+        ),
+        (2, ("node3",), "wait for 2 of node1, node3, and below it there is node1: nobody"),
+    ],
+)
+def test_a_commit_on_the_new_primary_has_somebody_to_wait_for(said, wanted, away, words):
+    for name in away:
+        said[name] = more(said[name], drained=DRAINED)
+    told = examine(said, spec=more(SPEC, synchronous=wanted))
+    (check,) = [c for c in told.checks if c.name == "synchronous standbys"]
+    assert words in check.problem and bool(words) is bool(check.problem)
+
+
+def test_a_standby_with_less_than_the_candidate_would_stop_replaying(said):
+    for name, most in (("node1", 100), ("node2", 200), ("node3", 100)):
+        own = more(said[name].server, limits={"max_connections": most})
+        said[name] = more(said[name], server=own)
+    assert examine(said).problems == (
+        "limits of the others: max_connections is 100 on node3 and 200 on node2;"
+        " 'salt-run repmgr.restart' gives them the same",
+    )
+    assert examine(said, target="node3").problems == ()
+
+
 def test_a_dry_run_names_the_routers(said):
     pgbouncer = PgBouncerSpec("secret-enough", ("app",), hosts={"router1": "10.0.0.60"})
     line = "PgBouncer lets its clients wait, on router1, and leads them to node2"
