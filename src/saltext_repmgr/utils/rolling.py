@@ -191,7 +191,7 @@ def _turn(spec, said, needs, primary, home):
         return [Move(Do.IN_PLACE, primary, reason, still)], ""
     if reason is None and not away:
         return [], ""
-    found = switchover.examine(spec, said, {}, home if away else None)
+    found = switchover.examine(spec, said, {}, home if away else None, due=needs.now)
     problem = "; ".join(found.problems)
     if reason is None:
         return [Move(Do.SWITCH, home)], problem

@@ -59,7 +59,7 @@ class Switchover:
         return tuple(f"{c.name}: {c.problem}" for c in self.checks if c.problem)
 
 
-def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=None):
+def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=None, due=()):
     """Return the :class:`Switchover` to ``target``.
 
     said
@@ -68,6 +68,8 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
         Name of each member that did not, to the reason.
     target
         Name of the node that shall be the primary; None: the standby that is fit best.
+    due
+        Names of nodes that are restarted before: what they run with then is not known yet.
     """
     servers = reached(said)
     away = drained.away(spec, said, servers)
@@ -103,7 +105,7 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
         _room(spec, servers, primary, target, followers),
         synchronous(whole, target, (*followers, primary), "below it"),
         _siblings(spec, servers, primary, target),
-        _limits(spec, servers, primary, target),
+        _limits(spec, servers, primary, target, due),
         _daemons(spec, said),
     ]
     steps = _steps(spec, primary, target, followers)
@@ -260,12 +262,12 @@ def synchronous(spec, primary, below, when):
     return Check("synchronous standbys", finding, problem)
 
 
-def _limits(spec, servers, primary, target):
+def _limits(spec, servers, primary, target, due):
     """A standby with less than its primary stops replaying; the old primary is given as much."""
     wrong = []
     most = servers[target].limits if target in servers else {}
     for node in spec.data_nodes:
-        if node.name in (primary, target) or node.name not in servers:
+        if node.name in (primary, target, *due) or node.name not in servers:
             continue
         own = servers[node.name].limits
         wrong += [

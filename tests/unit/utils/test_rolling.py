@@ -101,6 +101,18 @@ def test_what_would_stop_the_switchover_is_said_before_the_first_move(said):
     assert moves(said, Needs({"node2": "why"})) == [(Do.WORK, "node2")]
 
 
+def test_a_standby_that_has_its_turn_before_may_have_less_until_then(said):
+    for name, most in zip(("node1", "node2", "node3"), (60, 90, 60)):
+        change(said, name, limits={NAME: most})
+    assert moves(said, Needs({"node1": "why", "node3": "why"})) == [
+        (Do.WORK, "node3"),
+        (Do.SWITCH, "node2"),
+        (Do.WORK, "node1"),
+    ]
+    course = rolling.chart(SPEC, said, Needs({"node1": "why"}))
+    assert f"{NAME} is 60 on node3 and 90 on node2" in course.problem
+
+
 @pytest.mark.parametrize("recovery", [(False, False), (True, True)])
 def test_there_has_to_be_one_primary(said, recovery):
     for name, value in zip(("node1", "node2"), recovery):
