@@ -83,8 +83,15 @@ class Cluster:
 
     def silence(self, name):
         """Stop a minion. Its last process outlives the unit for a moment, and answers until then."""
-        self.lab[name].run(["systemctl", "stop", "salt-minion"])
-        assert wait_until(lambda: self.lab.salt(name, "test.ping").data is not True, 30)
+        host = self.lab[name]
+        host.run(["systemctl", "stop", "salt-minion"])
+        alive = ["pgrep", "-f", "bin/salt-minion"]
+        assert wait_until(lambda: host.run(alive, check=False).returncode, 30, step=0.2)
+
+    def wake(self, name):
+        """Start a minion, and wait until it answers."""
+        self.lab[name].run(["systemctl", "start", "salt-minion"])
+        self.lab.wait_for_minions([name])
 
     def started(self, name):
         """When the server of a node was started."""

@@ -300,8 +300,10 @@ def test_a_removed_host_is_forgotten(lab):
 # -- what stays ------------------------------------------------------------------------------
 
 _OWNER = """
-    import sys, time
+    import signal
     from tests.lab import Lab
+    # Where the tests run in the background, a shell has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Lab({name!r}, nodes=("node1",), salt=None, release={release!r}) as lab:
         print("up", flush=True)
         lab["node1"].run(["sleep", "600"], timeout=600)

@@ -124,12 +124,6 @@ def load(cluster, router):
     assert logins > 20
 
 
-def minion(cluster, name, verb, wait):
-    cluster.lab[name].run(["systemctl", verb, "salt-minion"])
-    if verb == "start":
-        wait(lambda: cluster.lab.salt(name, "test.ping").data, what="the minion")
-
-
 def test_it_is_told_and_a_dry_run_touches_nothing(cluster):
     cluster.publish(password=SECOND)
     publish_bouncers(cluster, BOUNCERS_NEXT)
@@ -153,14 +147,14 @@ def test_state_apply_keeps_what_is_in_force(cluster):
     assert held(cluster) == before
 
 
-def test_nobody_is_left_behind(cluster, wait):
+def test_nobody_is_left_behind(cluster):
     before = held(cluster)
-    minion(cluster, "node3", "stop", wait)
+    cluster.silence("node3")
     data = rotate(cluster)
-    assert (data["retcode"], data["changed"]) == (1, False)
+    assert (data["retcode"], data["changed"]) == (1, False), data
     assert "every member answers: node3: its minion does not answer" in data["result"]
     assert held(cluster) == before
-    minion(cluster, "node3", "start", wait)
+    cluster.wake("node3")
 
 
 def test_both_are_changed_and_no_client_notices(cluster):
@@ -213,17 +207,17 @@ def test_the_orchestration_does_it_first(cluster):
     assert cluster.sql("node1", STREAMS) == streams
 
 
-def test_one_that_was_lost_on_the_way_is_healed(cluster, wait):
+def test_one_that_was_lost_on_the_way_is_healed(cluster):
     streams = cluster.sql("node1", STREAMS)
     cluster.publish(password=FOURTH)
-    minion(cluster, "node3", "stop", wait)
+    cluster.silence("node3")
     # As it is when node3's minion dies once it has made ready.
     done = cluster.lab.master.run(
         ["salt", "-L", "node1,node2", "repmgr_node.rotate_password", "node1", "[node1, node2]"]
     )
     assert done.stdout.count("uses the new password") == 2, done.stdout
     assert [lets_in(cluster, name, FOURTH) for name in NODES] == [True] * 3
-    minion(cluster, "node3", "start", wait)
+    cluster.wake("node3")
     run = cluster.orchestrate()
     assert run.ok, run
     assert every_path(cluster)

@@ -256,7 +256,7 @@ def no_slot_is_free(cluster):
 def minion_silent(cluster):
     cluster.silence("node3")
     yield
-    cluster.lab["node3"].run(["systemctl", "start", "salt-minion"])
+    cluster.wake("node3")
 
 
 BROKEN = {
