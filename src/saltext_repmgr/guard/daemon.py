@@ -115,10 +115,11 @@ class Guard:
                 os.unlink(config.RETRY)
             self._learn()
             if now >= self.next_housekeeping:
-                self._keep_house(now)
+                left = _pause_left()
+                self._keep_house(now, unpause=left is not None and left <= 0)
                 # A pause ends when it was promised to.
-                left = _pause_left() or 0
-                self.next_housekeeping = now + (left if 0 < left < _HOUSEKEEPING else _HOUSEKEEPING)
+                soon = left is not None and 0 < left < _HOUSEKEEPING
+                self.next_housekeeping = now + (left if soon else _HOUSEKEEPING)
         wait(probes, _TICK)
 
     def _note_upstream(self):
@@ -210,7 +211,7 @@ class Guard:
 
     # -- housekeeping -------------------------------------------------------------------
 
-    def _keep_house(self, now):
+    def _keep_house(self, now, unpause):
         if self.housekeeper is not None and self.housekeeper.is_alive():
             return
         gone, back = set(), set()
@@ -218,8 +219,6 @@ class Guard:
         if answer is not None and not answer.in_recovery and not self.told.witness:
             active = [p.node_id for p in self.peers if p.active]
             gone, back = rules.activity(self.electors(now, active_only=False), active)
-        left = _pause_left()
-        unpause = left is not None and left <= 0
         if gone or back or unpause:
             self.housekeeper = threading.Thread(
                 target=_tidy, args=(self.told.own_conninfo, gone, back, unpause), daemon=True
