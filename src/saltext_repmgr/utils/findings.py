@@ -11,6 +11,7 @@ from enum import Enum
 
 from saltext_repmgr.utils import drain
 from saltext_repmgr.utils import drained
+from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
@@ -208,7 +209,8 @@ def _upstreams(seen: View) -> Iterator[Problem]:
 def _replay(seen: View) -> Iterator[Problem]:
     for name, server in seen.servers.items():
         if server.replay_paused:
-            step = f'"SELECT pg_wal_replay_resume()" on {name}, as postgres'
+            why = limits.why_paused(seen.servers, name, seen.primary)
+            step = why or f'"SELECT pg_wal_replay_resume()" on {name}, as postgres'
             yield _degraded(name, "its replay is paused: it falls behind", step)
 
 

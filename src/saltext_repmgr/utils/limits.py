@@ -108,6 +108,33 @@ def _floor(seen, servers, live):
     return bound
 
 
+def less(own: Mapping[str, int], needed: Mapping[str, int]):
+    """Return ``{name: (what a server has, what it needs)}`` of those that are too low."""
+    return {n: (own[n], value) for n, value in needed.items() if own.get(n, value) < value}
+
+
+def why_paused(servers, name, primary):
+    """Say how a standby whose replay is paused goes on, or an empty string where its limits are not
+    what keeps it.
+
+    servers
+        Node name to the server that answered.
+    name, primary
+        Names of the standby and of the primary (None where there is not one).
+
+    Such a standby must not be resumed: PostgreSQL shuts it down then.
+    https://www.postgresql.org/docs/current/hot-standby.html#HOT-STANDBY-ADMIN
+    """
+    if primary not in servers:
+        return ""
+    found = less(servers[name].limits, servers[primary].limits)
+    words = [f"{n} is {own} and is {needed} on {primary}" for n, (own, needed) in found.items()]
+    return words and (
+        f"{', '.join(words)}: 'salt-run repmgr.restart' gives {name} as much; resumed before that,"
+        " its server shuts down"
+    )
+
+
 def settle(spec: ClusterSpec, node: NodeSpec, seen: Observation):
     """Return ``(settings, held)``: all that is to be written on a node now, and the
     :class:`Held` among it."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from saltext_repmgr.utils import facts
+from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils.ailment import Ailment
 from saltext_repmgr.utils.facts import Passwords
@@ -170,7 +171,9 @@ def _standbys(spec, servers, primary, names):
         elif server.receiver != "streaming":
             wrong.append(f"{node.name} does not stream")
         elif server.replay_paused:
-            wrong.append(f"replay is paused on {node.name} ('SELECT pg_wal_replay_resume()')")
+            why = limits.why_paused(servers, node.name, primary)
+            step = why or "'SELECT pg_wal_replay_resume()'"
+            wrong.append(f"replay is paused on {node.name} ({step})")
         elif server.replay_lsn and servers[primary].lsn:
             behind = lsn.diff(servers[primary].lsn, server.replay_lsn)
             if behind > MOST_LAG_BYTES:

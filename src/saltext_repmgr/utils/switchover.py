@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from saltext_repmgr.utils import drained
+from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import upstreams
@@ -69,7 +70,8 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     target
         Name of the node that shall be the primary; None: the standby that is fit best.
     due
-        Names of nodes that are restarted before: what they run with then is not known yet.
+        Names of nodes that are restarted before: it ends a pause of their replay, and what they run
+        with then is not known yet.
     """
     servers = reached(said)
     away = drained.away(spec, said, servers)
@@ -89,7 +91,7 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
         return Switchover(spec.cluster, None, target, tuple(checks))
     primary = live[0]
     checks.append(Check("one primary", f"{primary}, on timeline {servers[primary].timeline}"))
-    target = target or fittest(spec, servers, primary)
+    target = target or fittest(spec, servers, primary, due)
     if target == primary:
         return Switchover(spec.cluster, primary, target, done=True)
     problem = _no_candidate(spec, target)
@@ -100,7 +102,7 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     checks += [
         _streams(spec, servers, primary, target),
         _lag(servers, primary, target),
-        _replay(servers, target),
+        _replay(servers, target, primary, due),
         _archive(servers[primary]),
         _room(spec, servers, primary, target, followers),
         synchronous(whole, target, (*followers, primary), "below it"),
@@ -132,7 +134,7 @@ def _everybody(spec, missing):
     return Check("every member answers", f"{len(spec.members)} members", problem)
 
 
-def fittest(spec, servers, primary):
+def fittest(spec, servers, primary, due=()):
     """The standby that streams from the primary, by priority, then by what it has."""
     fit = [
         node
@@ -141,7 +143,7 @@ def fittest(spec, servers, primary):
         and node.name != primary
         and node.priority > 0
         and not _streams(spec, servers, primary, node.name).problem
-        and not servers[node.name].replay_paused
+        and (node.name in due or not servers[node.name].replay_paused)
     ]
     fit.sort(key=lambda n: (-n.priority, -lsn.parse(servers[n.name].lsn or "0/0"), n.id))
     return fit[0].name if fit else None
@@ -196,12 +198,12 @@ def _lag(servers, primary, target):
     return Check("candidate is up to date", f"{behind} bytes behind", problem)
 
 
-def _replay(servers, target):
-    paused = target in servers and servers[target].replay_paused
-    problem = f"replay is paused; 'SELECT pg_wal_replay_resume()' on {target} ends that"
-    return Check(
-        "candidate replays", "paused" if paused else "not paused", problem if paused else ""
-    )
+def _replay(servers, target, primary, due):
+    if target in due or target not in servers or not servers[target].replay_paused:
+        return Check("candidate replays", "not paused")
+    why = limits.why_paused(servers, target, primary)
+    step = why or f"'SELECT pg_wal_replay_resume()' on {target} ends that"
+    return Check("candidate replays", "paused", f"replay is paused; {step}")
 
 
 def _archive(primary):
@@ -269,11 +271,9 @@ def _limits(spec, servers, primary, target, due):
     for node in spec.data_nodes:
         if node.name in (primary, target, *due) or node.name not in servers:
             continue
-        own = servers[node.name].limits
         wrong += [
-            f"{name} is {own[name]} on {node.name} and {value} on {target}"
-            for name, value in most.items()
-            if own.get(name, value) < value
+            f"{name} is {own} on {node.name} and {needed} on {target}"
+            for name, (own, needed) in limits.less(servers[node.name].limits, most).items()
         ]
     hint = "; 'salt-run repmgr.restart' gives them the same" if wrong else ""
     finding = f"{'less than' if wrong else 'at least'} those of {target}"

@@ -272,6 +272,15 @@ CASES = {
         "its replay is paused",
         'pg_wal_replay_resume()" on node3',
     ),
+    "replay paused for want of limits": (
+        healthy(
+            node1=with_server(limits={"max_connections": 90}),
+            node3=with_server(replay_paused=True, limits={"max_connections": 60}),
+        ),
+        ("node3",),
+        "its replay is paused",
+        "max_connections is 60 and is 90 on node1: 'salt-run repmgr.restart' gives node3 as much",
+    ),
     "one member is cut off from another": (
         healthy(
             node3=lambda o: dataclasses.replace(

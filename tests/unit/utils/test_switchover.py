@@ -180,6 +180,20 @@ def test_what_stands_against_it(said, case):
     assert any(words in problem for problem in found.problems), found.problems
 
 
+def test_replay_that_is_paused_for_want_of_limits_is_not_resumed(said):
+    for name, most in (("node1", 90), ("node2", 60), ("node3", 90)):
+        own = more(
+            said[name].server, limits={"max_connections": most}, replay_paused=name == "node2"
+        )
+        said[name] = more(said[name], server=own)
+    assert examine(said, target="node2").problems == (
+        "candidate replays: replay is paused; max_connections is 60 and is 90 on node1:"
+        " 'salt-run repmgr.restart' gives node2 as much; resumed before that, its server shuts down",
+    )
+    found = switchover.examine(SPEC, said, {}, "node2", due=["node2"])
+    assert found.problems == ()
+
+
 @pytest.mark.parametrize("name", ["node2", "node3", "node4"])
 def test_a_server_that_does_not_answer(said, name):
     said[name] = more(said[name], server=None)
