@@ -198,6 +198,26 @@ if LONG:
         assert run.ok, run
         nothing_is_left(cluster, "restart")
 
+    def test_a_primary_that_was_given_more_by_hand_and_alone(cluster, wait):
+        """PostgreSQL pauses replay on the standbys, and shuts down who resumes it."""
+        primary = cluster.primary(NODES)
+        first, second = [name for name in NODES if name != primary]
+        cluster.sql(primary, "ALTER SYSTEM SET max_connections = 120")
+        cluster.lab[primary].run(["systemctl", "restart", f"postgresql@{cluster.version}-main"])
+        for name in (first, second):
+            paused = "SELECT pg_is_wal_replay_paused()"
+            wait(lambda n=name: cluster.sql(n, paused) == "t", what=f"{name} paused")
+        said = cluster.lab.master.run(["salt-run", "repmgr.status"], check=False).stdout
+        print(said)
+        assert f"max_connections is 70 and is 120 on {primary}" in said
+        cluster.sql(primary, "ALTER SYSTEM RESET max_connections")
+        with clients(cluster):
+            data = rolled(cluster, "repmgr.restart")
+        assert data["retcode"] == 0
+        assert cluster.primary(NODES) == primary
+        assert running(cluster, "max_connections") == {"70"}
+        nothing_is_left(cluster, "restart")
+
 
 def test_a_minor_upgrade(cluster):
     newest, *_, oldest = versions(cluster, "node1")
