@@ -130,8 +130,8 @@ def why_paused(servers, name, primary):
     found = less(servers[name].limits, servers[primary].limits)
     words = [f"{n} is {own} and is {needed} on {primary}" for n, (own, needed) in found.items()]
     return words and (
-        f"{', '.join(words)}: 'salt-run repmgr.restart' gives {name} as much; resumed before that,"
-        " its server shuts down"
+        f"{', '.join(words)}: 'salt-run repmgr.restart' gives it as much; resumed before that, its"
+        " server shuts down"
     )
 
 

@@ -279,7 +279,7 @@ CASES = {
         ),
         ("node3",),
         "its replay is paused",
-        "max_connections is 60 and is 90 on node1: 'salt-run repmgr.restart' gives node3 as much",
+        "max_connections is 60 and is 90 on node1: 'salt-run repmgr.restart' gives it as much",
     ),
     "one member is cut off from another": (
         healthy(

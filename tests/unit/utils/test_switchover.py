@@ -188,7 +188,7 @@ def test_replay_that_is_paused_for_want_of_limits_is_not_resumed(said):
         said[name] = more(said[name], server=own)
     assert examine(said, target="node2").problems == (
         "candidate replays: replay is paused; max_connections is 60 and is 90 on node1:"
-        " 'salt-run repmgr.restart' gives node2 as much; resumed before that, its server shuts down",
+        " 'salt-run repmgr.restart' gives it as much; resumed before that, its server shuts down",
     )
     found = switchover.examine(SPEC, said, {}, "node2", due=["node2"])
     assert found.problems == ()
