@@ -96,7 +96,7 @@ def restart(cmd, spec, nodes=(), force=False, back=False, test=False):
         if nodes:
             found = rolling.for_restart(spec, said, forced)
             chosen = {n: why for n, why in found.now.items() if n in forced}
-            return rolling.Needs(chosen, in_place=found.in_place)
+            return rolling.Needs(chosen, in_place=found.in_place, restarted=tuple(chosen))
         return rolling.for_restart(spec, said, forced)
 
     def prepare(said):

@@ -35,6 +35,8 @@ def _follow(look, primary, heir, salt):
     for _ in turn.looks(before + turn.HEIR_SECONDS + turn.PROMOTE_SECONDS, 0.2):
         if turn.is_primary(look.spec, heir):
             settling.settle(look.again(), salt, leave=primary.name)
+            if look.plan.primary == primary.name:
+                return f"still with {primary.name}, which took the role back"
             return f"follows {heir.name}"
         goes_on = turn.goes_on(look.spec, primary)
         if goes_on:

@@ -70,12 +70,14 @@ def reports(cmd, names, **more):
 
     Those that are silent are asked once more: a busy minion is late now and then, and would be
     left out of all that follows. Those that have an older pillar are told to take the present one,
-    as they go by their own in what follows.
+    as they go by their own in what follows; but none that has problems, as they could do nothing
+    with it.
     """
     replies = ask(cmd, names, REPORT, **more)
     silent = [name for name in names if name not in replies]
     replies |= ask(cmd, silent, REPORT, **more) if silent else {}
-    stale = [name for name, said in replies.items() if isinstance(said, dict) and said.get("stale")]
+    told = {name: said for name, said in replies.items() if isinstance(said, dict)}
+    stale = [name for name, s in told.items() if s.get("stale") and not s.get("problems")]
     if stale:
         ask(cmd, stale, "saltutil.refresh_pillar", kwarg={"wait": True})
     return replies

@@ -3,6 +3,7 @@
 docs/rolling.md has the order of things and why it is so.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
@@ -18,6 +19,9 @@ from saltext_repmgr.utils.plan import primaries
 from saltext_repmgr.utils.plan import reached
 from saltext_repmgr.utils.plan import two_primaries
 from saltext_repmgr.utils.spec import ClusterSpec
+
+# The package of it, among those that go with it.
+_SERVER = re.compile(r"postgresql-\d+")
 
 
 class Do(str, Enum):
@@ -64,6 +68,8 @@ class Needs:
         The same of standbys for which it makes sense only after the primary.
     in_place
         The primary cannot become a standby before it was worked on.
+    restarted
+        Names of those whose server is restarted by it.
     extension
         Why repmgr's extension is to be updated at the end; empty where it is not.
     """
@@ -71,6 +77,7 @@ class Needs:
     now: Mapping[str, str] = field(default_factory=dict)
     later: Mapping[str, str] = field(default_factory=dict)
     in_place: bool = False
+    restarted: tuple[str, ...] = ()
     extension: str = ""
 
 
@@ -111,7 +118,7 @@ def for_restart(spec: ClusterSpec, said: Mapping[str, Observation], forced: Mapp
             now.setdefault(node.name, reason)
         elif wrong:
             later[node.name] = reason
-    return Needs(now, later, in_place)
+    return Needs(now, later, in_place, restarted=tuple(now))
 
 
 def _limits(spec, node, seen, server):
@@ -133,20 +140,22 @@ def for_upgrade(spec: ClusterSpec, said: Mapping[str, Observation], newer):
     newer
         Node name to what :func:`saltext_repmgr.utils.packages.newer` found there.
     """
-    now = {}
+    now, restarted = {}, []
     for node in spec.members:
         words = [f"{n} {v['old']} -> {v['new']}" for n, v in newer.get(node.name, {}).items()]
         replaced = said[node.name].replaced if node.name in said else ()
         words += [f"{name} still runs its former program" for name in replaced]
         if words:
             now[node.name] = ", ".join(words)
+        if "postgres" in replaced or any(map(_SERVER.fullmatch, newer.get(node.name, ()))):
+            restarted.append(node.name)
     servers = reached(said)
     live = primaries(spec, servers)
     extension = ""
     if len(live) == 1 and servers[live[0]].outgrown:
         primary = servers[live[0]]
         extension = f"{primary.extension} -> {primary.extension_offered}"
-    return Needs(now, extension=extension)
+    return Needs(now, restarted=tuple(restarted), extension=extension)
 
 
 def chart(spec: ClusterSpec, said: Mapping[str, Observation], needs: Needs, home=None):
@@ -191,7 +200,7 @@ def _turn(spec, said, needs, primary, home):
         return [Move(Do.IN_PLACE, primary, reason, still)], ""
     if reason is None and not away:
         return [], ""
-    found = switchover.examine(spec, said, {}, home if away else None, due=needs.now)
+    found = switchover.examine(spec, said, {}, home if away else None, due=needs.restarted)
     problem = "; ".join(found.problems)
     if reason is None:
         return [Move(Do.SWITCH, home)], problem

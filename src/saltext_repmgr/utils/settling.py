@@ -28,8 +28,8 @@ def settle(look, salt, leave=None):
         if leave is not None and plan.source == leave != look.node.upstream:
             plan = look.below(plan.primary).plan
         left = plan.refusal or ", ".join(f"{a.step.value} ({a.reason})" for a in plan.actions)
-        if plan.refusal or plan.primary is None:
-            # Others are on their way, too.
+        if plan.refusal or plan.role is not None and plan.primary is None:
+            # Others are on their way, too. Who is drained has no role.
             left = left or "no primary answers"
             time.sleep(_PAUSE_SECONDS)
         elif plan.action(Step.FOLLOW):

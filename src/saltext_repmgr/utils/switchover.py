@@ -19,6 +19,8 @@ from saltext_repmgr.utils.spec import ClusterSpec
 MOST_LAG_BYTES = 16 * 2**20
 # A primary archives all of its WAL before it is down.
 MOST_WAITING_WAL = 8
+# What a check finds that would be about something else by then.
+_AFTERWARDS = "known after its restart"
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     target
         Name of the node that shall be the primary; None: the standby that is fit best.
     due
-        Names of nodes that are restarted before: it ends a pause of their replay, and what they run
-        with then is not known yet.
+        Names of nodes whose server is restarted before: it ends a pause of their replay, and puts
+        their settings in force.
     """
     servers = reached(said)
     away = drained.away(spec, said, servers)
@@ -98,14 +100,14 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     if problem:
         checks.append(Check("candidate", str(target), problem))
         return Switchover(spec.cluster, primary, target, tuple(checks))
-    followers = followers_of(spec, servers, primary, target)
+    followers = tuple(n for n in _fed(spec, servers, primary) if n != target)
     checks += [
         _streams(spec, servers, primary, target),
-        _lag(servers, primary, target),
+        _lag(servers, primary, target, due),
         _replay(servers, target, primary, due),
         _archive(servers[primary]),
-        _room(spec, servers, primary, target, followers),
-        synchronous(whole, target, (*followers, primary), "below it"),
+        _room(spec, servers, primary, target, followers, due),
+        synchronous(whole, target, _below(spec, servers, primary, target), "below it"),
         _siblings(spec, servers, primary, target),
         _limits(spec, servers, primary, target, due),
         _daemons(spec, said),
@@ -114,17 +116,23 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     return Switchover(spec.cluster, primary, target, tuple(checks), steps, away=tuple(away))
 
 
-def followers_of(spec, servers, primary, target):
-    """Return the names of the standbys that stream from the primary and will from ``target``."""
+def _fed(spec, servers, name):
+    """Return the names of the standbys that stream from a node."""
     found = []
     for node in spec.data_nodes:
         server = servers.get(node.name)
-        if node.name in (primary, target) or server is None:
-            continue
-        upstream = upstreams.upstream_of(spec, server)
-        if upstream is not None and upstream.name == primary:
+        upstream = upstreams.upstream_of(spec, server) if server is not None else None
+        if upstream is not None and upstream.name == name:
             found.append(node.name)
-    return tuple(found)
+    return found
+
+
+def _below(spec, servers, primary, target):
+    """Return the names of those that will stream from ``target``, once all is done."""
+    found = {*_fed(spec, servers, primary), *_fed(spec, servers, target), primary} - {target}
+    # Pillar sends others elsewhere.
+    upstream = {n: spec.nodes[n].upstream for n in found}
+    return [n for n in found if upstream[n] in (None, target) or upstream[n] not in servers]
 
 
 def _everybody(spec, missing):
@@ -135,7 +143,8 @@ def _everybody(spec, missing):
 
 
 def fittest(spec, servers, primary, due=()):
-    """The standby that streams from the primary, by priority, then by what it has."""
+    """The standby that streams from the primary, by priority, then by what it has; one that others
+    could not follow comes last."""
     fit = [
         node
         for node in spec.data_nodes
@@ -145,7 +154,12 @@ def fittest(spec, servers, primary, due=()):
         and not _streams(spec, servers, primary, node.name).problem
         and (node.name in due or not servers[node.name].replay_paused)
     ]
-    fit.sort(key=lambda n: (-n.priority, -lsn.parse(servers[n.name].lsn or "0/0"), n.id))
+
+    def place(node):
+        outdone = bool(_outdone(spec, servers, primary, node.name, due))
+        return outdone, -node.priority, -lsn.parse(servers[node.name].lsn or "0/0"), node.id
+
+    fit.sort(key=place)
     return fit[0].name if fit else None
 
 
@@ -184,7 +198,9 @@ def _sender(servers, primary, target):
     return next((s for s in servers[primary].senders if s.application_name == target), None)
 
 
-def _lag(servers, primary, target):
+def _lag(servers, primary, target, due):
+    if target in due and target in servers and servers[target].replay_paused:
+        return Check("candidate is up to date", _AFTERWARDS)
     sender = _sender(servers, primary, target)
     if sender is None or sender.replay_lsn is None:
         return Check("candidate is up to date", f"{primary} does not say")
@@ -199,8 +215,10 @@ def _lag(servers, primary, target):
 
 
 def _replay(servers, target, primary, due):
-    if target in due or target not in servers or not servers[target].replay_paused:
+    if target not in servers or not servers[target].replay_paused:
         return Check("candidate replays", "not paused")
+    if target in due:
+        return Check("candidate replays", _AFTERWARDS)
     why = limits.why_paused(servers, target, primary)
     step = why or f"'SELECT pg_wal_replay_resume()' on {target} ends that"
     return Check("candidate replays", "paused", f"replay is paused; {step}")
@@ -221,11 +239,13 @@ def _archive(primary):
     return Check("archive", f"{primary.archive_waiting} WAL files wait", problem)
 
 
-def _room(spec, servers, primary, target, followers):
+def _room(spec, servers, primary, target, followers, due):
     """Senders and slots for the followers and the old primary."""
     server = servers.get(target)
     if server is None:
         return Check("room on the candidate", f"{target} does not say")
+    if target in due:
+        return Check("room on the candidate", _AFTERWARDS)
     wanted = [*followers, primary]
     senders = server.max_wal_senders - len(server.senders)
     slots = server.max_replication_slots - len(server.slots)
@@ -266,18 +286,28 @@ def synchronous(spec, primary, below, when):
 
 def _limits(spec, servers, primary, target, due):
     """A standby with less than its primary stops replaying; the old primary is given as much."""
+    wrong = _outdone(spec, servers, primary, target, due)
+    hint = "; with one value for all in 'postgres: settings', 'salt-run repmgr.restart' brings them there"
+    finding = f"{'less than' if wrong else 'at least'} those of {target}"
+    return Check("limits of the others", finding, "; ".join(wrong) + hint if wrong else "")
+
+
+def _outdone(spec, servers, primary, target, due):
+    """Say which limits of the others are lower than those of ``target``, and stay so."""
     wrong = []
     most = servers[target].limits if target in servers else {}
     for node in spec.data_nodes:
-        if node.name in (primary, target, *due) or node.name not in servers:
+        if node.name in (primary, target) or node.name not in servers:
             continue
+        server, moves = servers[node.name], ()
+        if node.name in due:
+            moves = (*pg_settings.server_settings(spec, node), *server.pending)
         wrong += [
             f"{name} is {own} on {node.name} and {needed} on {target}"
-            for name, (own, needed) in limits.less(servers[node.name].limits, most).items()
+            for name, (own, needed) in limits.less(server.limits, most).items()
+            if name not in moves
         ]
-    hint = "; 'salt-run repmgr.restart' gives them the same" if wrong else ""
-    finding = f"{'less than' if wrong else 'at least'} those of {target}"
-    return Check("limits of the others", finding, "; ".join(wrong) + hint)
+    return wrong
 
 
 def _siblings(spec, servers, primary, target):

@@ -8,12 +8,12 @@ NAMES = ["node1", "node2", "node3"]
 class Minions:
     """Minions of which some are silent, so many times."""
 
-    def __init__(self, stale=(), **silent):
-        self.stale, self.silent, self.asked = stale, silent, []
+    def __init__(self, stale=None, **silent):
+        self.stale, self.silent, self.asked = stale or {}, silent, []
 
     def __call__(self, names, function, **_):
         self.asked.append((function, names))
-        said = {name: {"stale": True} if name in self.stale else name for name in names}
+        said = {name: self.stale.get(name, name) for name in names}
         replies = {name: {"ret": said[name]} for name in names if not self.silent.get(name)}
         self.silent = {name: times - 1 for name, times in self.silent.items() if times}
         return replies
@@ -36,6 +36,7 @@ def test_all_are_asked_once_where_all_answer():
 
 
 def test_one_with_an_older_pillar_takes_the_present_one():
-    minions = Minions(stale=["node3"])
+    wrong = {"stale": True, "problems": ["cluster: it is missing"]}
+    minions = Minions(stale={"node2": wrong, "node3": {"stale": True, "problems": []}})
     master.reports(minions, NAMES)
     assert minions.asked == [(master.REPORT, NAMES), ("saltutil.refresh_pillar", ["node3"])]

@@ -104,13 +104,18 @@ def test_what_would_stop_the_switchover_is_said_before_the_first_move(said):
 def test_a_standby_that_has_its_turn_before_may_have_less_until_then(said):
     for name, most in zip(("node1", "node2", "node3"), (60, 90, 60)):
         change(said, name, limits={NAME: most})
-    assert moves(said, Needs({"node1": "why", "node3": "why"})) == [
-        (Do.WORK, "node3"),
-        (Do.SWITCH, "node2"),
-        (Do.WORK, "node1"),
-    ]
-    course = rolling.chart(SPEC, said, Needs({"node1": "why"}))
-    assert f"{NAME} is 60 on node3 and 90 on node2" in course.problem
+    due = ("node1", "node3")
+    needs = Needs(dict.fromkeys(due, "why"), restarted=due)
+    spec = more(SPEC, postgres=PostgresSpec(settings={NAME: 90}))
+    found = [(Do.WORK, "node3"), (Do.SWITCH, "node2"), (Do.WORK, "node1")]
+    assert moves(said, needs, "node2", spec) == found
+    for other in (dataclasses.replace(needs, restarted=("node1",)), Needs({"node1": "why"})):
+        course = rolling.chart(spec, said, other, "node2")
+        assert f"{NAME} is 60 on node3 and 90 on node2" in course.problem
+    # Pillar is silent about it: a restart changes nothing.
+    assert NAME in rolling.chart(SPEC, said, needs, "node2").problem
+    # Nobody has to be the one that others could not follow.
+    assert moves(said, needs) == [*found[:1], (Do.SWITCH, "node3"), (Do.WORK, "node1")]
 
 
 @pytest.mark.parametrize("recovery", [(False, False), (True, True)])
@@ -186,8 +191,11 @@ def test_what_an_upgrade_is_for(said):
         {
             "node2": "postgresql-15 15.18 -> 15.20",
             "node3": "postgres still runs its former program",
-        }
+        },
+        restarted=("node2", "node3"),
     )
+    newer = {"node2": {"postgresql-15-repmgr": {"old": "5.3", "new": "5.5"}}}
+    assert rolling.for_upgrade(SPEC, said, newer).restarted == ("node3",)
 
 
 @pytest.mark.parametrize(

@@ -84,13 +84,34 @@ def test_a_commit_on_the_new_primary_has_somebody_to_wait_for(said, wanted, away
     assert words in check.problem and bool(words) is bool(check.problem)
 
 
+def test_who_streams_from_the_candidate_already_confirms_its_commits(said):
+    spec = more(SPEC, synchronous=("node2", "node3"))
+    said["node3"] = more(said["node3"], server=more(STANDBY, upstream_host="10.0.0.2"))
+    assert examine(said, spec=spec).problems == ()
+
+
+def test_who_goes_back_below_the_old_primary_does_not_confirm(said):
+    nodes = {**SPEC.nodes, "node3": more(SPEC.nodes["node3"], upstream="node1")}
+    spec = more(SPEC, synchronous=("node2", "node3"), nodes=nodes)
+    (problem,) = examine(said, spec=spec).problems
+    assert "wait for 1 of node3, and below it there is none" in problem
+
+
+def test_a_candidate_that_is_restarted_before_may_lag_and_have_no_room(said):
+    lagging = more(PRIMARY, senders=(sender("node2", "0/1000000"), sender("node3")))
+    said["node1"] = more(said["node1"], server=lagging)
+    said["node2"] = more(said["node2"], server=more(STANDBY, replay_paused=True, max_wal_senders=1))
+    assert len(examine(said).problems) == 3
+    assert switchover.examine(SPEC, said, {}, "node2", due=["node2"]).problems == ()
+
+
 def test_a_standby_with_less_than_the_candidate_would_stop_replaying(said):
     for name, most in (("node1", 100), ("node2", 200), ("node3", 100)):
         own = more(said[name].server, limits={"max_connections": most})
         said[name] = more(said[name], server=own)
     assert examine(said).problems == (
-        "limits of the others: max_connections is 100 on node3 and 200 on node2;"
-        " 'salt-run repmgr.restart' gives them the same",
+        "limits of the others: max_connections is 100 on node3 and 200 on node2; with one value for"
+        " all in 'postgres: settings', 'salt-run repmgr.restart' brings them there",
     )
     assert examine(said, target="node3").problems == ()
 
