@@ -188,6 +188,36 @@ def test_a_standby_that_is_late_does_not_stay_below_the_old_primary(whole, wait)
     switch(whole, old)
 
 
+def below(cluster, upstream, synchronous):
+    """Have node3 stream from that node, and these confirm each commit."""
+    node = {**cluster.pillar["nodes"]["node3"], "upstream": upstream}
+    cluster.publish(nodes={**cluster.pillar["nodes"], "node3": node}, synchronous=synchronous)
+    run = cluster.orchestrate()
+    assert run.ok, run
+    assert "node3" in cluster.streaming(upstream)
+
+
+def test_a_cascade_whose_standbys_confirm_each_commit(whole):
+    """First to the node in the middle, and back."""
+    nodes = whole.pillar["nodes"]
+    below(whole, "node2", ["node2", "node3"])
+    try:
+        for new, fed in (
+            ("node2", {"node2": ["node1", "node3"]}),
+            ("node1", {"node1": ["node2"], "node2": ["node3"]}),
+        ):
+            data = switch(whole, new)
+            assert data["retcode"] == 0, data
+            assert {name: whole.streaming(name) for name in fed} == fed
+            # It would wait for ever where nobody confirms it.
+            whole.sql(new, f"CREATE TABLE confirmed_on_{new} ()", timeout=20)
+            run = whole.orchestrate()
+            assert run.ok and run.changes == {}, (run, run.changes)
+    finally:
+        below(whole, "node1", 0)
+        whole.publish(nodes=nodes)
+
+
 def test_repmgrs_own_command_works(whole):
     """By hand, over SSH, with host keys that are known."""
     argv = [f"/usr/lib/postgresql/{whole.version}/bin/repmgr", "-f", "/etc/repmgr.conf"]
