@@ -105,7 +105,7 @@ def _examined(spec, said, missing, servers, primary, name, to, force, keep_slot)
             _slot(spec, servers, spec.nodes[name], heir or primary, keep_slot),
         )
     # What streams from a primary follows the one that takes over.
-    fed = () if heir else feeds(present, servers, name)
+    fed = () if heir else upstreams.fed_by(present, servers, name)
     return Drain(spec.cluster, name, primary, heir, checks, _steps(name, primary, heir, fed))
 
 
@@ -144,17 +144,6 @@ def examine_back(spec: ClusterSpec, said: Mapping[str, Observation], missing, na
     )
     steps = tuple(step for step in steps if step)
     return Drain(spec.cluster, name, primary, None, (Check("node", why),), steps, below=below)
-
-
-def feeds(spec, servers, name):
-    """Return the names of the standbys that stream from a node."""
-    return tuple(
-        n.name
-        for n in spec.data_nodes
-        if n.name in servers
-        and servers[n.name].in_recovery
-        and (upstreams.upstream_of(spec, servers[n.name]) or n).name == name != n.name
-    )
 
 
 def slot_stays(server, keep_slot=None):
@@ -256,7 +245,7 @@ def _majority(spec, servers, primary, name):
     """Who elects a primary while the node is away: also what streams from it now."""
     records = servers[primary].nodes
     ids = {r.node_id for r in leaving.electors(records)}
-    fed = feeds(spec, servers, name)
+    fed = upstreams.fed_by(spec, servers, name)
     rest = [
         r.node_name
         for r in records

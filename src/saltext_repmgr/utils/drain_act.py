@@ -12,6 +12,7 @@ from saltext_repmgr.utils import host
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import plan as planning
+from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
@@ -51,7 +52,7 @@ def take_out(look, by, reason="", keep_slot=None):
     fact = _mark(look, by, reason)
     servers = planning.visible(seen)
     _record(spec, node, spec.nodes[primary], servers[primary], fact)
-    fed = drain.feeds(spec, servers, node.name)
+    fed = upstreams.fed_by(spec, servers, node.name)
     if fed:
         return f"drained as soon as {', '.join(fed)} stream from another node", fed
     _stop(look)

@@ -100,7 +100,7 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     if problem:
         checks.append(Check("candidate", str(target), problem))
         return Switchover(spec.cluster, primary, target, tuple(checks))
-    followers = tuple(n for n in _fed(spec, servers, primary) if n != target)
+    followers = tuple(n for n in upstreams.fed_by(spec, servers, primary) if n != target)
     checks += [
         _streams(spec, servers, primary, target),
         _lag(servers, primary, target, due),
@@ -116,20 +116,13 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     return Switchover(spec.cluster, primary, target, tuple(checks), steps, away=tuple(away))
 
 
-def _fed(spec, servers, name):
-    """Return the names of the standbys that stream from a node."""
-    found = []
-    for node in spec.data_nodes:
-        server = servers.get(node.name)
-        upstream = upstreams.upstream_of(spec, server) if server is not None else None
-        if upstream is not None and upstream.name == name:
-            found.append(node.name)
-    return found
-
-
 def _below(spec, servers, primary, target):
     """Return the names of those that will stream from ``target``, once all is done."""
-    found = {*_fed(spec, servers, primary), *_fed(spec, servers, target), primary} - {target}
+    found = {
+        *upstreams.fed_by(spec, servers, primary),
+        *upstreams.fed_by(spec, servers, target),
+        primary,
+    } - {target}
     # Pillar sends others elsewhere.
     upstream = {n: spec.nodes[n].upstream for n in found}
     return [n for n in found if upstream[n] in (None, target) or upstream[n] not in servers]

@@ -38,6 +38,17 @@ def any_upstream_of(spec, server):
     return None
 
 
+def fed_by(spec, servers, name):
+    """Return the names of the standbys that stream from a node."""
+    return tuple(
+        n.name
+        for n in spec.data_nodes
+        if n.name in servers
+        and servers[n.name].in_recovery
+        and (upstream_of(spec, servers[n.name]) or n).name == name != n.name
+    )
+
+
 def feeds(server, primary):
     """Whether a server can feed a standby: it streams the primary's data itself."""
     return (
