@@ -46,7 +46,12 @@ SELECT node_id, node_name AS name, type, coalesce(upstream_node_id, -1) AS upstr
 """
 
 
-_SAW = "SELECT repmgr.set_upstream_last_seen(%s)"
+# repmgrd may watch another one by now: what it wrote since must not be taken back, or this guard
+# would read its own word for repmgrd's from then on.
+_SAW = """
+SELECT repmgr.set_upstream_last_seen(%(upstream)s)
+ WHERE repmgr.get_upstream_node_id() = %(upstream)s
+"""
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ class Probe:
         if self._ask_nodes and self._count % 10 == 2:
             self._query = _NODES
         elif self.saw is not None and self._count % 2:
-            self._query, parameters, self.saw = _SAW, (self.saw,), None
+            self._query, parameters, self.saw = _SAW, {"upstream": self.saw}, None
         self._phase, self._deadline, self._sent = "asking", now + _PATIENCE, now
         self._next = now + self.interval
         self._cursor = self._connection.cursor()

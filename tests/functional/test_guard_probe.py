@@ -1,0 +1,50 @@
+"""What the guard writes into its own server."""
+
+import time
+
+import pytest
+
+from saltext_repmgr.guard.config import Peer
+from saltext_repmgr.guard.probe import Probe
+from saltext_repmgr.guard.probe import step_all
+from tests.functional.support import repmgr
+
+
+@pytest.fixture
+def watching(standby):
+    """Write, as repmgrd does, which node it sees; -1 is nobody."""
+
+    def write(node_id):
+        standby.sql(f"SELECT repmgr.set_upstream_last_seen({node_id})", "repmgr")
+
+    before = standby.sql("SELECT repmgr.get_upstream_node_id()", "repmgr")
+    yield write
+    write(before or -1)
+
+
+def told(standby, saw):
+    """Have the guard's probe tell the server whom it saw."""
+    peer = Peer(2, standby.name, "standby", 1, True, repmgr.conninfo(standby))
+    probe = Probe(peer, 0.01)
+    probe.saw = saw
+    deadline = time.monotonic() + 20
+    while probe.saw is not None or probe.answer is None:
+        assert time.monotonic() < deadline, probe.error
+        step_all([probe])
+        time.sleep(0.005)
+    probe.close()
+    return standby.sql("SELECT repmgr.get_upstream_node_id()", "repmgr")
+
+
+def test_the_upstream_that_repmgrd_watches_was_seen(standby, watching):
+    watching(1)
+    time.sleep(1.5)
+    seen = "SELECT repmgr.get_upstream_last_seen()"
+    assert standby.sql(seen, "repmgr") != "0"
+    assert told(standby, saw=1) == "1"
+    assert standby.sql(seen, "repmgr") == "0"
+
+
+def test_the_one_that_repmgrd_watches_by_now_stays(standby, watching):
+    watching(3)
+    assert told(standby, saw=1) == "3"
