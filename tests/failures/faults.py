@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.lab import Host
+from tests.lab.process import wait_until
 
 # Whatever its version and its name: a host of these tests has one server.
 _SERVER = "postgresql@*.service"
@@ -15,6 +16,9 @@ def _signal(host: Host, name: str, whom: str = "all") -> None:
 
 def kill_postmaster(host: Host) -> None:
     """``kill -9`` of the server's first process; the others notice and end."""
+    # A server that was just started answers up to two seconds before its unit knows its process.
+    active = ["systemctl", "is-active", "--quiet", _SERVER]
+    wait_until(lambda: host.run(active, check=False).returncode == 0, 10)
     _signal(host, "KILL", "main")
 
 

@@ -78,6 +78,23 @@ def test_a_user_that_this_host_does_not_have(primary, sockets):
             pass
 
 
+def test_one_at_a_time_is_another_user():
+    entered, users = threading.Event(), []
+
+    def enter():
+        with db.effective_user("postgres"):
+            entered.set()
+            users.append(ids())
+
+    with db.effective_user("postgres"):
+        during = ids()
+        thread = threading.Thread(target=enter)
+        thread.start()
+        assert not entered.wait(0.5), "it goes by what the other thread is for this moment"
+    thread.join(timeout=10)
+    assert users == [during]
+
+
 def test_many_at_once(primary, sockets):
     found, port = [], primary.port
 

@@ -42,16 +42,19 @@ def effective_user(name):
 
     The server asks the kernel who connected (SO_PEERCRED), and the kernel answers with
     the effective user of that moment. Only the connect itself runs like this.
+
+    It is the user of the whole process, of its other threads too: whoever asks who it is without
+    the lock may see what another thread is for a moment.
     """
     try:
         user = pwd.getpwnam(name)
     except KeyError:
         raise NotInstalledError(f"this host has no user {name}: install postgresql") from None
-    if os.geteuid() == user.pw_uid:
-        yield
-        return
     with _euid_lock:
         uid, gid = os.geteuid(), os.getegid()
+        if uid == user.pw_uid:
+            yield
+            return
         os.setegid(user.pw_gid)
         try:
             os.seteuid(user.pw_uid)
