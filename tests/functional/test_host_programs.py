@@ -1,5 +1,7 @@
 """utils.host.ask: programs of the host, their output and their failures."""
 
+import os
+
 import pytest
 
 from saltext_repmgr.utils import host
@@ -27,6 +29,20 @@ def test_a_program_that_is_not_there():
 def test_a_program_that_hangs():
     with pytest.raises(CommandFailed, match="sleep did not answer within 0.2 s"):
         host.ask(["sleep", "60"], timeout=0.2)
+
+
+def test_a_program_of_another_user():
+    assert host.ask(["id", "-un"], user="postgres") == "postgres\n"
+    assert host.ask(["id", "-Gn"], user="postgres") == host.ask(["id", "-Gn", "postgres"])
+    with pytest.raises(NotInstalledError, match="no user no-such-user"):
+        host.ask(["true"], user="no-such-user")
+
+
+def test_of_another_user_none_is_left_either():
+    argv = ["sleep", f"60.{os.getpid()}"]
+    with pytest.raises(CommandFailed, match="sleep did not answer within 0.5 s"):
+        host.ask(argv, timeout=0.5, user="postgres")
+    assert host.attempt(["pgrep", "-fx", " ".join(argv)]).stdout == ""
 
 
 def test_a_program_that_asks_gets_nothing():

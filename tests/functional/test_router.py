@@ -4,7 +4,9 @@ The tests of this file are one story and run in its order.
 """
 
 import contextlib
+import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -146,6 +148,23 @@ class TestUse:
         assert routed.ask(WRITE) == routed.servers[0].address
 
 
+@pytest.fixture
+def none_left():
+    """No PgBouncer runs that did not before."""
+
+    def running():
+        here = ["--ns", str(os.getpid()), "--nslist", "pid"]
+        found = subprocess.run(
+            ["pgrep", "-x", "pgbouncer", *here], capture_output=True, check=False
+        )
+        return found.stdout.split()
+
+    before = running()
+    yield
+    assert running() == before
+
+
+@pytest.mark.usefixtures("none_left")
 class TestTrial:
     def test_what_pgbouncer_takes(self, stage):
         router_act.try_out(stage.ini())

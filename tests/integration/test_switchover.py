@@ -145,6 +145,22 @@ def test_the_orchestration_of_the_same_name(whole):
     assert whole.primary(DATA) == "node1" and in_service(whole)
 
 
+def test_a_primary_that_somebody_started_without_its_unit(whole, wait):
+    old = whole.primary(DATA)
+    heir = next(name for name in DATA if name != old)
+    words = whole.lab[old].run(["pg_lsclusters", "--no-header"]).stdout.split()
+    unit = f"postgresql@{words[0]}-{words[1]}"
+    whole.lab[old].run(["systemctl", "stop", unit])
+    whole.lab[old].run(["pg_ctlcluster", *words[:2], "start"], user="postgres")
+    known = whole.lab[old].run(["systemctl", "is-active", unit], check=False)
+    assert known.stdout == "inactive\n"
+    wait(lambda: in_service(whole), what="the cluster in service")
+    for target in (heir, old):
+        data = switch(whole, target)
+        assert data["retcode"] == 0, data
+    assert in_service(whole)
+
+
 def test_of_two_orders_at_once_one_is_carried_out(whole, wait):
     old = whole.primary(DATA)
     targets = [name for name in DATA if name != old]

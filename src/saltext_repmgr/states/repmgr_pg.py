@@ -172,7 +172,7 @@ def running(name, restart=None):
         changes["server"] = {"old": f"needs a restart for {pending.restart}", "new": "restarted"}
         if look.test:
             return _result(name, f"would be restarted for {pending.restart}", changes)
-        act.start(look.spec, look.layout, verb="restart")
+        act.restart(look.spec, look.layout)
         look.again()
         return _result(name, f"restarted for {pending.restart}", changes)
     notes = [h.line for h in limits.settle(look.spec, look.node, look.seen)[1]]

@@ -240,6 +240,14 @@ def clone_progress(spec, source):
     return (found[0]["phase"], found[0]["done"], found[0]["total"]) if found else None
 
 
+def restart(spec, layout):
+    """Stop the server in good order and :func:`start` it."""
+    if _unit_is_down(layout):
+        stop(layout)
+    # In one, so that it is up again whatever becomes of who asks for it.
+    start(spec, layout, verb="restart")
+
+
 def start(spec, layout, verb="start"):
     """Start (or ``restart``) the server through its unit and wait until it answers.
 
@@ -275,7 +283,7 @@ def stop(layout):
     """Stop the server in good order and wait until it is gone."""
     host.ask(["systemctl", "stop", layout.service], STOP_TIMEOUT)
     if runs(layout):
-        # It was not started through its unit.
+        # That knows nothing of a server that was started without it.
         host.change(["pg_ctlcluster", str(layout.version), layout.cluster, "stop", "-m", "fast"])
     if runs(layout):
         raise CommandFailed(f"the server on {layout.data_directory} does not stop")
@@ -284,6 +292,25 @@ def stop(layout):
 def begin_stop(layout):
     """Have the server stop in good order, and do not wait for that."""
     host.ask(["systemctl", "stop", "--no-block", layout.service])
+    pid = host.postmaster_pid(layout.data_directory)
+    if pid is not None and _unit_is_down(layout):
+        # What pg_ctl does for "fast".
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+
+
+def _unit_is_down(layout):
+    """Whether a server that runs was not started through its unit."""
+    return host.units(layout.service)[layout.service].state in ("inactive", "failed")
+
+
+def is_being_started(layout):
+    """Return whether the server's unit has not seen it start yet.
+
+    Stopped now, it would have its processes ended one by one, and those that serve standbys
+    before the last record is sent.
+    """
+    return host.units(layout.service)[layout.service].state == "activating"
 
 
 def stop_at_once(layout):

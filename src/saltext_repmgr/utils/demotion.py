@@ -73,14 +73,17 @@ def _change_places(look, heir, connection, salt):
 
 
 def _await_ready(look, heir, connection):
-    """Wait until the heir watches this server and no repmgrd would take it for lost."""
+    """Wait until the heir watches this server, which can stop in good order, and no repmgrd would
+    take it for lost."""
     away = {n.name for n in look.spec.members if drained.is_recorded(look.seen.server, n)}
     away |= {look.node.name, heir.name}
     others = [n for n in look.spec.members if n.name not in away]
 
     def waiting():
         armed = _is_armed(connection, heir)
-        return ([] if armed else [heir.name]) + turn.not_paused(look.spec, others)
+        starts = act.is_being_started(look.layout)
+        late = [n.name for n, yes in ((look.node, starts), (heir, not armed)) if yes]
+        return late + turn.not_paused(look.spec, others)
 
     turn.await_none(waiting)
 

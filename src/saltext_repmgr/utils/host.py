@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import subprocess
 import time
 from dataclasses import dataclass
@@ -18,22 +19,24 @@ _TIMEOUT = 20
 _CHANGE_TIMEOUT = 3600
 
 
-def change(argv):
+def change(argv, user=None):
     """Run a program that changes the host; see :func:`ask`."""
-    return ask(argv, timeout=_CHANGE_TIMEOUT)
+    return ask(argv, timeout=_CHANGE_TIMEOUT, user=user)
 
 
-def ask(argv, timeout=_TIMEOUT):
+def ask(argv, timeout=_TIMEOUT, user=None):
     """Run a program in the C locale and return its standard output.
 
     timeout
-        Seconds after which it is given up.
+        Seconds after which it is ended.
+    user
+        Name of the user that it runs as, if not the one of this process.
 
     Raises :class:`~saltext_repmgr.utils.errors.CommandFailed` or
     :class:`~saltext_repmgr.utils.errors.NotInstalledError`. The arguments appear in the
     error, so none may be secret.
     """
-    done = attempt(argv, timeout)
+    done = attempt(argv, timeout, user)
     if done.returncode:
         raise CommandFailed(
             f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}",
@@ -43,7 +46,7 @@ def ask(argv, timeout=_TIMEOUT):
     return done.stdout
 
 
-def attempt(argv, timeout=_TIMEOUT):
+def attempt(argv, timeout=_TIMEOUT, user=None):
     """Run a program as :func:`ask` does, but return how it ended, whatever that is."""
     try:
         return subprocess.run(
@@ -54,11 +57,26 @@ def attempt(argv, timeout=_TIMEOUT):
             timeout=timeout,
             stdin=subprocess.DEVNULL,
             env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
+            **(as_user(user) if user else {}),
         )
     except FileNotFoundError as err:
         raise NotInstalledError(f"{argv[0]} is not installed on this host") from err
     except subprocess.TimeoutExpired as err:
         raise CommandFailed(f"{argv[0]} did not answer within {timeout} s") from err
+
+
+def as_user(name):
+    """Return the arguments of :class:`subprocess.Popen` that run a program as a user.
+
+    Not through a program that changes the user: where somebody has to be ended, that one would
+    be, and the other one go on.
+    """
+    try:
+        account = pwd.getpwnam(name)
+    except KeyError:
+        raise NotInstalledError(f"this host has no user {name}: install postgresql") from None
+    groups = os.getgrouplist(name, account.pw_gid)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
 
 
 def control_file(layout, path=None):

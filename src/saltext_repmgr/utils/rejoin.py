@@ -27,10 +27,6 @@ SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(
 """
 
 
-def _as_postgres(layout, argv):
-    return ["runuser", "-u", layout.os_user, "--", *argv]
-
-
 def recover(layout):
     """Finish a crashed server's recovery without letting anybody in.
 
@@ -41,7 +37,7 @@ def recover(layout):
         return
     argv = [f"{layout.bindir}/postgres", "--single", "-D", layout.data_directory]
     argv += ["-c", f"config_file={layout.config_directory}/postgresql.conf", "template1"]
-    host.change(_as_postgres(layout, argv))
+    host.change(argv, user=layout.os_user)
 
 
 def await_checkpoint(spec, primary):
@@ -76,7 +72,7 @@ def examine(spec, layout, primary):
     argv = [f"{layout.bindir}/pg_rewind", "--dry-run", "--target-pgdata", layout.data_directory]
     argv += ["--source-server", repmgr_conf.conninfo(spec, primary, layout)]
     # What it finds out stands in what it prints, whether or not it then goes on.
-    done = host.attempt(_as_postgres(layout, argv), _PATIENCE)
+    done = host.attempt(argv, _PATIENCE, user=layout.os_user)
     said = done.stdout + done.stderr
     control = host.control_file(layout)
     found = divergence.fork(said)

@@ -6,6 +6,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from saltext_repmgr.utils import act
+from saltext_repmgr.utils import host
 from saltext_repmgr.utils import router_files
 from saltext_repmgr.utils import router_observe
 from saltext_repmgr.utils.errors import CommandFailed
@@ -13,8 +15,8 @@ from saltext_repmgr.utils.errors import NotInstalledError
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.spec import Layout
 
-# A PgBouncer that refuses its configuration does so at once.
-_TRIAL_SECONDS = 0.5
+# It takes some milliseconds, on a host that has nothing else to do.
+_TRIAL_SECONDS = 30
 # Given in octal, shown as a decimal.
 _MODE = "unix_socket_mode"
 _WORDS = {"true": "1", "yes": "1", "on": "1", "false": "0", "no": "0", "off": "0"}
@@ -52,28 +54,41 @@ def try_out(text):
             encoding="utf-8",
         )
         path.chmod(0o644)
-        try:
-            done = subprocess.run(
-                ["runuser", "-u", Layout.os_user, "--", router_observe.PROGRAM, str(path)],
-                check=False,
-                capture_output=True,
-                text=True,
-                timeout=_TRIAL_SECONDS,
-                stdin=subprocess.DEVNULL,
-            )
-        except FileNotFoundError as err:
-            raise NotInstalledError(f"{router_observe.PROGRAM} is not installed") from err
-        except subprocess.TimeoutExpired:
-            return
-    said = [line.partition(" ERROR ")[2] or line.partition(" FATAL ")[2] for line in _lines(done)]
-    raise Refused(
-        f"PgBouncer does not take this configuration: {'; '.join(filter(None, said))}. Correct"
-        " repmgr.pgbouncer.settings; what is there stays in force"
-    )
+        with open(Path(directory, "said"), "w+", encoding="utf-8") as output:
+            taken = _opens_its_socket(path, output)
+            output.seek(0)
+            lines = output.read().splitlines()
+    if not taken:
+        said = [line.partition(" ERROR ")[2] or line.partition(" FATAL ")[2] for line in lines]
+        why = "; ".join(filter(None, said)) or "it said nothing, and opened no socket"
+        raise Refused(
+            f"PgBouncer does not take this configuration: {why}. Correct"
+            " repmgr.pgbouncer.settings; what is there stays in force"
+        )
 
 
-def _lines(done):
-    return (done.stderr or done.stdout).splitlines()
+def _opens_its_socket(path, output):
+    """Run a PgBouncer until it has read its configuration, which it does before all else."""
+    try:
+        process = subprocess.Popen(  # pylint: disable=consider-using-with
+            [router_observe.PROGRAM, str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            **host.as_user(Layout.os_user),
+        )
+    except FileNotFoundError as err:
+        raise NotInstalledError(f"{router_observe.PROGRAM} is not installed") from err
+    try:
+        for _ in act.polls(_TRIAL_SECONDS):
+            if process.poll() is not None:
+                return False
+            if any(path.parent.glob(".s.PGSQL.*")):
+                return True
+        return False
+    finally:
+        process.kill()
+        process.wait()
 
 
 def needs_restart(spec):

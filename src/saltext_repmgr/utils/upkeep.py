@@ -138,7 +138,7 @@ def _run_new_programs(look):
     if pid is None:
         act.start(look.spec, look.layout)
     elif host.replaced({"postgres": pid}):
-        act.start(look.spec, look.layout, verb="restart")
+        act.restart(look.spec, look.layout)
 
 
 def _await_stream(look):
