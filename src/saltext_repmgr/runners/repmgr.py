@@ -201,7 +201,7 @@ def unpause(cluster=None):
 
 def _tell_all(cluster, function, arguments):
     names = [n.name for n in _spec(cluster).members]
-    replies = master.ask(_cmd, names, function, kwarg=arguments)
+    replies = master.ask_again(_cmd, names, function, kwarg=arguments)
     told = {name: replies.get(name, "its minion does not answer") for name in names}
     return _ended(told, int(not all(isinstance(reply, dict) for reply in told.values())))
 

@@ -17,8 +17,6 @@ from saltext_repmgr.utils.rolling import Do
 # A daemon that lost its server is back after some seconds, and the guard looks at the records
 # every five.
 _SETTLE_SECONDS = 60
-# Whose minion is silent for so long is asked whether it still works on it.
-_BUSY_SECONDS = 30
 # Nobody needs more than two moves, and one of them a switchover there and back.
 _MOVES_A_NODE = 4
 
@@ -101,7 +99,7 @@ def restart(cmd, spec, nodes=(), force=False, back=False, test=False):
 
     def prepare(said):
         here = [name for name, seen in said.items() if seen.drained is None]
-        told = master.ask(cmd, here, "repmgr_node.configure", kwarg={"test": test})
+        told = master.tell(cmd, here, "repmgr_node.configure", kwarg={"test": test})
         _require_answers(here, told)
         unread = [n for n, reply in told.items() if reply["changed"]] if test else []
         line = f"settings are written on {', '.join(unread)}; what they need is known then"
@@ -120,7 +118,7 @@ def upgrade(cmd, spec, back=False, test=False):
     refresh = {"refresh": True}
 
     def find(said):
-        newer = master.ask(cmd, list(said), "repmgr_node.upgrades", kwarg=refresh)
+        newer = master.tell(cmd, list(said), "repmgr_node.upgrades", kwarg=refresh)
         _require_answers(said, newer)
         refresh["refresh"] = False
         return rolling.for_upgrade(spec, said, newer)
@@ -228,14 +226,14 @@ def _make(cmd, spec, work, move):
         # Once it has begun, what became of it is seen better than said: a busy minion says nothing.
         return found.summary, () if found.changed else found.problems
     if move.do is Do.EXTENSION:
-        replies = master.ask(cmd, [move.node], "repmgr_node.update_extension", _BUSY_SECONDS)
+        replies = master.tell(cmd, [move.node], "repmgr_node.update_extension")
         names = [n.name for n in spec.members]
-        master.ask(cmd, names, "state.apply", _BUSY_SECONDS, arg=["repmgr.daemon"])
+        master.tell(cmd, names, "state.apply", arg=["repmgr.daemon"])
     else:
         parts = {"node": move.node, "others": list(move.still)}
         names = [move.node, *move.still]
         function = f"repmgr_node.{work}"
-        replies = master.ask(cmd, names, function, _BUSY_SECONDS, kwarg=parts)
+        replies = master.tell(cmd, names, function, kwarg=parts)
     problems = [f"{n}: {reply}" for n, reply in replies.items() if not isinstance(reply, dict)]
     # Who is too busy to answer is looked at all the same.
     own = replies.get(move.node, {"comment": "did not say what became of it"})

@@ -49,7 +49,7 @@ class _Work:
     def tell(self, name, function, **arguments):
         """Have a node run one of our functions; return the data it returned."""
         self.changed = True
-        reply = master.ask(self._cmd, [name], function, kwarg=arguments).get(name)
+        reply = master.tell(self._cmd, [name], function, kwarg=arguments).get(name)
         if not isinstance(reply, Mapping):
             raise _Stopped(f"{name}: {reply or 'its minion did not say what became of it'}")
         self.nodes[name] = reply["comment"]
@@ -59,7 +59,7 @@ class _Work:
         """Have nodes apply an SLS."""
         self.changed = True
         more = {"arg": [sls], "kwarg": {"queue": True}}
-        replies = master.ask(self._cmd, names, "state.apply", **more)
+        replies = master.tell(self._cmd, names, "state.apply", **more)
         failed = [f"{name}: {why}" for name in names for why in _failed(replies.get(name))]
         if failed:
             raise _Stopped("\n".join(failed))

@@ -8,9 +8,6 @@ from saltext_repmgr.utils import switchover
 from saltext_repmgr.utils.outcome import Outcome
 from saltext_repmgr.utils.switchover import Switchover
 
-# A minion that is silent for so long is asked whether it still works on its part.
-PART_SECONDS = 30
-
 
 class Result(Outcome):
     """What became of a switchover."""
@@ -45,7 +42,7 @@ def switch_over(cmd, spec, target=None, test=False):
         return Result(plan, problems=plan.problems, seconds=time.monotonic() - began)
     names = [name for name in names if name not in plan.away]
     parts = {"old": plan.primary, "target": plan.target}
-    replies = master.ask(cmd, names, "repmgr_node.switch_over", PART_SECONDS, kwarg=parts)
+    replies = master.tell(cmd, names, "repmgr_node.switch_over", kwarg=parts)
     nodes = {name: replies.get(name, "did not say what became of it") for name in names}
     failed = tuple(f"{name}: {text}" for name, text in nodes.items() if name not in _done(replies))
     found = master.settled(cmd, spec, known=True)

@@ -78,7 +78,7 @@ def _change(cmd, spec, plan, answered):
 
 
 def _ask(cmd, names, function, arguments):
-    replies = master.ask(cmd, names, function, kwarg=arguments)
+    replies = master.tell(cmd, names, function, kwarg=arguments)
     return {name: replies.get(name, "did not say what became of it") for name in names}
 
 

@@ -13,6 +13,7 @@ from saltext_repmgr.utils.errors import PillarError
 # seconds. A minion that is silent for the sum of both is taken for dead.
 ASK_TIMEOUT = 6
 PROBE_TIMEOUT = 3
+TELL_TIMEOUT = 30
 # Somebody waits for the answer, and one who is late is only shown as that.
 STATUS_TIMEOUT = 3
 REPORT = "repmgr_node.report"
@@ -68,14 +69,10 @@ def ask_all(cmd, spec):
 def reports(cmd, names, **more):
     """Return what ``repmgr_node.report`` tells, as :func:`ask` does.
 
-    Those that are silent are asked once more: a busy minion is late now and then, and would be
-    left out of all that follows. Those that have an older pillar are told to take the present one,
-    as they go by their own in what follows; but none that has problems, as they could do nothing
-    with it.
+    Those that have an older pillar are told to take the present one, as they go by their own in
+    what follows; but none that has problems, as they could do nothing with it.
     """
-    replies = ask(cmd, names, REPORT, **more)
-    silent = [name for name in names if name not in replies]
-    replies |= ask(cmd, silent, REPORT, **more) if silent else {}
+    replies = ask_again(cmd, names, REPORT, **more)
     told = {name: said for name, said in replies.items() if isinstance(said, dict)}
     stale = [name for name, s in told.items() if s.get("stale") and not s.get("problems")]
     if stale:
@@ -107,6 +104,22 @@ def ask(cmd, names, function, timeout=ASK_TIMEOUT, **more):
         **more,
     )
     return {name: reply["ret"] for name, reply in replies.items() if "ret" in reply}
+
+
+def tell(cmd, names, function, **more):
+    """Have minions change something; arguments and what is returned are those of :func:`ask`.
+
+    Who is at work may have too much to do to say so in time, and is seldom asked for that reason.
+    """
+    return ask(cmd, names, function, TELL_TIMEOUT, **more)
+
+
+def ask_again(cmd, names, function, **more):
+    """Ask as :func:`ask` does, and those that are silent once more: a busy minion is late now and
+    then, and would be left out of all that follows."""
+    replies = ask(cmd, names, function, **more)
+    silent = [name for name in names if name not in replies]
+    return replies | (ask(cmd, silent, function, **more) if silent else {})
 
 
 def settled(cmd, spec, test=False, timeout=30, known=False):
