@@ -14,16 +14,25 @@ def _signal(host: Host, name: str, whom: str = "all") -> None:
     host.run(["systemctl", "kill", f"--signal={name}", f"--kill-who={whom}", _SERVER])
 
 
+def _await_unit(host: Host) -> None:
+    """A server that was just started answers up to two seconds before its unit knows its process."""
+    starts = [
+        "sh",
+        "-c",
+        f"systemctl show --property=ActiveState '{_SERVER}' | grep -q =activating",
+    ]
+    wait_until(lambda: host.run(starts, check=False).returncode != 0, 10)
+
+
 def kill_postmaster(host: Host) -> None:
     """``kill -9`` of the server's first process; the others notice and end."""
-    # A server that was just started answers up to two seconds before its unit knows its process.
-    active = ["systemctl", "is-active", "--quiet", _SERVER]
-    wait_until(lambda: host.run(active, check=False).returncode == 0, 10)
+    _await_unit(host)
     _signal(host, "KILL", "main")
 
 
 def stop_server(host: Host) -> None:
     """Stop the server in good order."""
+    _await_unit(host)
     host.run(["systemctl", "stop", _SERVER], timeout=120)
 
 

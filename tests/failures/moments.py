@@ -39,7 +39,7 @@ class Watcher:
         whose, query = moment.value
         address = {"old": old, "heir": heir}[whose]
         where = f"host={address} user=repmgr dbname=repmgr passfile=/etc/repmgr/pgpass"
-        self._moment = moment
+        self._moment, self._given_up = moment, False
         self._process = host.popen(
             ["psql", "-XAtq", where],
             user="postgres",
@@ -68,7 +68,12 @@ class Watcher:
         while line := self._line():
             if line == "t":
                 return True
-        return self._moment is Moment.STOPPING
+        return self._moment is Moment.STOPPING and not self._given_up
+
+    def give_up(self) -> None:
+        """Have whoever waits know that it will not come any more."""
+        self._given_up = True
+        self._process.kill()
 
     def stop(self) -> None:
         """Look no more."""

@@ -5,6 +5,7 @@ from salt.exceptions import CommandExecutionError
 from salt.exceptions import SaltInvocationError
 
 from saltext_repmgr.utils import lsn
+from tests.functional.support.repmgr import await_streaming
 from tests.functional.support.repmgr import slot
 from tests.lab.process import wait_until
 
@@ -159,7 +160,7 @@ def test_a_standby_without_a_stream_still_tells_its_upstream(repmgr_pg, primary,
     finally:
         standby.sql(f"ALTER SYSTEM SET primary_conninfo = '{conninfo}'")
         standby.sql("SELECT pg_reload_conf()")
-        standby.eventually("SELECT status FROM pg_stat_wal_receiver", "streaming")
+        await_streaming(primary, standby)
 
 
 def test_a_primary_tells_its_physical_slots(repmgr_pg, standby):

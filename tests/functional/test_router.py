@@ -133,7 +133,7 @@ class TestUse:
 
     def test_the_daemon_tells_itself_apart(self, routed):
         query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'repmgr-router'"
-        assert routed.servers[0].sql(query) == "1"
+        until(lambda: routed.servers[0].sql(query) == "1", "one session, and no former one")
 
     def test_a_file_that_somebody_changed_is_put_right(self, routed):
         routed.write("DATABASES", "[databases]\napp = host=127.0.0.9\n")
@@ -229,7 +229,7 @@ class TestPlanned:
                 began = time.monotonic()
                 until(lambda: routed.state()["paused"], "the pause")
                 until(lambda: server.sql(TOLD) == "1", "the word that all wait")
-                assert server.sql(others) == "0"
+                until(lambda: server.sql(others) == "0", "the end of their sessions")
                 print(f"paused after {time.monotonic() - began:.2f} s")
                 count = len(writer.done)
                 time.sleep(1)

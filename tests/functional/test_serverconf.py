@@ -104,11 +104,11 @@ def test_a_wrong_value_is_a_mistake(spare, ask, line):
 
 
 def test_a_reload_that_cannot_succeed_is_not_waited_for(spare, ask, monkeypatch):
-    monkeypatch.setattr(serverconf, "_RELOAD_TIMEOUT", 2)
+    monkeypatch.setattr(serverconf, "_RELOAD_TIMEOUT", 60)
     spare.configure(no_such_setting=1)
     started = time.monotonic()
     assert "no_such_setting" in ask(serverconf.reload).errors
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 30
 
 
 def test_what_would_be_so_without_one_of_the_files(spare, ask):

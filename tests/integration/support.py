@@ -151,7 +151,8 @@ _FINGERPRINT = """
 { find /etc /var/lib/postgresql /usr/local /root -xdev \\( -name '*.pyc' -o -name mtab \\
        -o -path '/etc/salt/pki/*' -o -path '/root/.cache*' -o -path '*/pg_stat*' \\
        -o -path '*/pg_wal*' -o -path '*/global/pg_control' -o -path '*/pg_xact/*' \\
-       -o -path '*/pg_logical/*' -o -path '*/base/*' -o -path '*/global/*' \\) -prune \\
+       -o -path '*/pg_logical/*' -o -path '*/pg_subtrans*' -o -path '*/pg_multixact*' \\
+       -o -path '*/pg_replslot/*' -o -path '*/base/*' -o -path '*/global/*' \\) -prune \\
        -o -printf '%p %u %m %y ' -type f -exec md5sum {} \\; -o -printf '\\n'
   dpkg-query -W -f='${Package} ${Version} ${db:Status-Status}\\n'
   pgrep -a -u postgres -f 'postgres -D|repmgrd' || true

@@ -224,7 +224,7 @@ def test_a_loss_of_power_heals_by_itself_whoever_is_back_first(cluster, foreign,
     wait(lambda: primary.run(unit, check=False).stdout.strip() == "failed", what="the refusal")
     for host in others:
         host.boot()
-    wait(cluster.whole, timeout=90, what="the cluster of before")
+    wait(cluster.whole, timeout=180, what="the cluster of before")
     assert cluster.primary() == "node1"
     assert cluster.sql("node1", "SELECT timeline_id FROM pg_control_checkpoint()") == "1"
     cluster.lab.wait_for_minions()

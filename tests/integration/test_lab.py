@@ -64,7 +64,8 @@ def test_hosts_know_each_other(node, lab):
     assert node.sh("getent hosts node2 master") == "10.77.0.12      node2\n10.77.0.10      master\n"
     started = time.monotonic()
     assert node.run(["getent", "hosts", "nowhere.invalid"], check=False).returncode
-    assert time.monotonic() - started < 1
+    # Whoever asks a server that does not answer waits for five seconds.
+    assert time.monotonic() - started < 4
 
 
 def test_units_are_the_hosts_own(node, lab):
@@ -74,7 +75,7 @@ def test_units_are_the_hosts_own(node, lab):
         host.run(["systemd-run", "--quiet", "--unit=same", "sleep", "infinity"])
     node.run(["systemctl", "stop", "same"])
     assert lab["node2"].run(["systemctl", "is-active", "same"]).stdout == "active\n"
-    assert "]: Stopped " in node.sh("journalctl --no-pager -u same")
+    assert "]: Stopped " in node.sh("journalctl --sync; journalctl --no-pager -u same")
     lab["node2"].run(["systemctl", "stop", "same"])
 
 
@@ -91,8 +92,8 @@ def test_commands(node):
 
 
 def test_a_command_that_takes_too_long_is_gone(node):
-    with pytest.raises(CommandTimeout, match="killed after 0.5 s:\nsoon"):
-        node.sh("echo soon; sleep 7357 & wait", timeout=0.5)
+    with pytest.raises(CommandTimeout, match="killed after 5 s:\nsoon"):
+        node.sh("echo soon; sleep 7357 & wait", timeout=5)
     assert node.run(["pgrep", "-f", "sleep 7357"], check=False).returncode == 1
 
 
@@ -116,27 +117,31 @@ def test_files(node):
 # -- its ups and downs -----------------------------------------------------------------------
 
 
-def test_a_cut_cable(node, lab):
+def test_a_cut_cable(node, lab, wait):
     ping = ["ping", "-c1", "-W1", "node1"]
     other = lab["node2"]
     node.cut()
     assert other.run(ping, check=False).returncode == 1
     node.run(ping)
     node.heal()
-    other.run(ping)
+    wait(lambda: other.run(ping, check=False).returncode == 0, what="an answer")
 
 
-def test_a_program_of_this_machine_at_the_switch(node, lab):
+def test_a_program_of_this_machine_at_the_switch(node, lab, wait):
     connect = f"import socket; socket.create_connection(({node.address!r}, 22), 1)"
     argv = [*lab.outside(), sys.executable, "-c", connect]
-    subprocess.run(argv, check=True)
+
+    def connects():
+        return subprocess.run(argv, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+    wait(connects, what="an answer")
     node.cut()
-    assert subprocess.run(argv, stderr=subprocess.DEVNULL, check=False).returncode == 1
+    assert not connects()
     node.heal()
-    subprocess.run(argv, check=True)
+    wait(connects, what="an answer")
 
 
-def test_a_cut_between_two(node, lab):
+def test_a_cut_between_two(node, lab, wait):
     other, third = lab["node2"], lab.master
     node.cut(other)
     assert node.run(["ping", "-c1", "-W1", "node2"], check=False).returncode == 1
@@ -144,7 +149,8 @@ def test_a_cut_between_two(node, lab):
     for host in (node, other):
         host.run(["ping", "-c1", "-W1", third.name])
     node.heal(other)
-    node.run(["ping", "-c1", "-W2", "node2"])
+    ping = ["ping", "-c1", "-W2", "node2"]
+    wait(lambda: node.run(ping, check=False).returncode == 0, what="an answer")
 
 
 def test_a_frozen_host(node, wait):
@@ -329,7 +335,12 @@ def _everything(known):
     roots = [known.anchor.janitor.pid, known.anchor.init.pid]
     hosts = [host.pid for host in Lab.attach(known.spec.name)]
     pids = {*roots, *hosts, *(pid for root in (*roots, *hosts) for pid in descendants(root))}
-    return [ProcessId.of(pid) for pid in pids]
+    found = []
+    for pid in pids:
+        # It may have ended since.
+        with contextlib.suppress(ProcessLookupError):
+            found.append(ProcessId.of(pid))
+    return found
 
 
 def _left(known, processes):
@@ -364,8 +375,13 @@ def test_nothing_stays_when_the_janitor_was_killed_before(wait):
         owner.kill()
         owner.wait(timeout=30)
         wait(lambda: not known.anchor.alive(), timeout=20, what="the end of the anchor")
-        state.reap()
-        assert not _left(known, processes)
+
+        def reaped():
+            # Somebody else's may be at it.
+            state.reap()
+            return not _left(known, processes)
+
+        wait(reaped, timeout=20, what="the end of the lab")
 
 
 def test_a_persistent_lab_outlives_its_creator():

@@ -66,7 +66,7 @@ class TestAdded:
 
 
 class TestChanged:
-    def test_priority_and_location_need_no_restart(self, cluster):
+    def test_priority_and_location_need_no_restart(self, cluster, wait):
         before = lives(cluster, "node1", "node2", "node3", "node4")
         pids = {n: daemon(cluster, n) for n in before[0]}
         nodes(cluster, node2={"priority": 50, "location": "dc2"})
@@ -77,8 +77,8 @@ class TestChanged:
         assert "priority=50" in cluster.lab["node2"].read("/etc/repmgr.conf")
         assert lives(cluster, *before[0]) == before
         assert {n: daemon(cluster, n) for n in pids} == pids
-        log = cluster.lab["node2"].sh("journalctl -u repmgrd --no-pager -o cat")
-        assert "reloading configuration" in log
+        log = "journalctl -u repmgrd --no-pager -o cat"
+        wait(lambda: "reloading configuration" in cluster.lab["node2"].sh(log), what="the reload")
 
     def test_a_host_moves_those_that_stream_from_it(self, cluster):
         before = lives(cluster, "node1", "node2", "node3", "node4")

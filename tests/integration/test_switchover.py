@@ -115,7 +115,8 @@ def test_the_primary_is_moved_and_no_row_is_lost(whole, wait):
         acks = client.acks()
         gap = judge.longest_gap(acks, began, time.monotonic())
         assert gap.ended and judge.two_writable(acks) == []
-        assert judge.writers(acks, gap.end) == ["node2"]
+        first = next(ack for ack in judge.rows(acks) if ack.node == "node2")
+        assert judge.writers(acks, first.sent) == ["node2"]
         print(f"gap {gap.seconds:.2f} s, command {data['seconds']} s: {data['nodes']}")
         assert client.lost("node2") == []
     assert (data["from"], data["to"], data["changed"]) == ("node1", "node2", True)
@@ -171,7 +172,8 @@ def test_of_two_orders_at_once_one_is_carried_out(whole, wait):
     assert len(done) == 1, both
     wait(lambda: in_service(whole), what="the cluster in service")
     assert whole.primary(DATA) == done[0]
-    switch(whole, old)
+    back = switch(whole, old)
+    assert back["retcode"] == 0, back
 
 
 def test_a_standby_that_is_late_does_not_stay_below_the_old_primary(whole, wait):
@@ -184,9 +186,11 @@ def test_a_standby_that_is_late_does_not_stay_below_the_old_primary(whole, wait)
             return whole.streaming(old) == [late]
         return False
 
-    watcher = Watcher(lab["node4"], Moment.PROMOTED, lab[old].address, lab[heir].address)
+    # From then on it only waits for the heir.
+    watcher = Watcher(lab["node4"], Moment.PLANNED, lab[old].address, lab[heir].address)
     with ThreadPoolExecutor(max_workers=1) as pool:
         switched = pool.submit(switch, whole, heir)
+        switched.add_done_callback(lambda _: watcher.give_up())
         try:
             assert watcher.wait()
             lab[late].run(["pkill", "-STOP", "-f", "salt-minion"])
@@ -201,7 +205,8 @@ def test_a_standby_that_is_late_does_not_stay_below_the_old_primary(whole, wait)
     assert data["retcode"] == 0, data
     assert in_service(whole)
     assert whole.show(heir)[0] == {n: (0, int(f"node{n}" in (old, late))) for n in (1, 2, 3, 4)}
-    switch(whole, old)
+    back = switch(whole, old)
+    assert back["retcode"] == 0, back
 
 
 def below(cluster, upstream, synchronous):
@@ -234,7 +239,7 @@ def test_a_cascade_whose_standbys_confirm_each_commit(whole):
         whole.publish(nodes=nodes)
 
 
-def test_repmgrs_own_command_works(whole):
+def test_repmgrs_own_command_works(whole, wait):
     """By hand, over SSH, with host keys that are known."""
     argv = [f"/usr/lib/postgresql/{whole.version}/bin/repmgr", "-f", "/etc/repmgr.conf"]
     argv += ["standby", "switchover", "--siblings-follow"]
@@ -245,6 +250,7 @@ def test_repmgrs_own_command_works(whole):
     for name in DATA:
         to = whole.lab[name].address
         assert whole.lab["node4"].sh(asked.format(to), user="postgres").strip() == name
+    wait(lambda: in_service(whole), what="the cluster in service")
     back = switch(whole, "node1")
     assert back["retcode"] == 0, back
 
@@ -263,9 +269,9 @@ def sibling_down(cluster):
 
 
 def paused_daemon(cluster):
-    cluster.lab.salt("node3", "repmgr_node.pause", "5")
+    cluster.lab.salt("node3", "repmgr_node.pause", "5").raise_for_status()
     yield
-    cluster.lab.salt("node3", "repmgr_node.unpause")
+    cluster.lab.salt("node3", "repmgr_node.unpause").raise_for_status()
 
 
 def lagging(cluster):

@@ -109,14 +109,18 @@ def gathered(cluster):
 class Switchover(threading.Thread):
     """One that goes on while something else happens."""
 
-    def __init__(self, cluster, heir):
+    def __init__(self, cluster, heir, watcher):
         super().__init__()
+        self._watcher = watcher
         self._argv = ["salt-run", "--out=json", "repmgr.switchover", heir]
         self._cluster = cluster
         self.data = None
 
     def run(self):
-        done = self._cluster.lab.master.run(self._argv, check=False, timeout=PATIENCE)
+        try:
+            done = self._cluster.lab.master.run(self._argv, check=False, timeout=PATIENCE)
+        finally:
+            self._watcher.give_up()
         if done.stdout.startswith("{"):
             self.data = json.loads(done.stdout)
 
@@ -133,7 +137,7 @@ def test_something_happens_in_the_middle(cluster, wait, victim, fault, moment):
     spectator = lab[sibling if victim == "witness" else WITNESS]
     with Client(lab, DATA, old) as client:
         watcher = Watcher(spectator, moment, lab[old].address, lab[heir].address)
-        switchover = Switchover(cluster, heir)
+        switchover = Switchover(cluster, heir, watcher)
         switchover.start()
         try:
             seen = watcher.wait()
@@ -191,7 +195,7 @@ def test_a_primary_that_goes_during_a_pause(cluster, wait):
     print(f"{time.monotonic() - struck:.1f} s until {primary} is in service")
     faults.POWER_OFF.undo(cluster.lab[old])
     wait(lambda: len(answering(cluster)) == MINIONS, 90, what="the minions")
-    assert wait(lambda: cluster.orchestrate().ok, what="a healed cluster")
+    assert wait(lambda: cluster.orchestrate().ok, 300, what="a healed cluster")
 
 
 @contextlib.contextmanager

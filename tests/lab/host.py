@@ -111,7 +111,7 @@ class Host(Commands):
             self._starter_file.write_text(f"{starter.pid} {starter.started}\n", encoding="ascii")
             return True
 
-    def wait_booted(self, timeout: float = 60) -> str:
+    def wait_booted(self, timeout: float = 120) -> str:
         """Wait until systemd has started everything and return its verdict.
 
         :returns: ``running``, or ``degraded`` when units failed (see :meth:`failed_units`).
@@ -134,7 +134,7 @@ class Host(Commands):
             time.sleep(0.05)
         raise BootError(f"{self.name} is not up after {timeout:g} s:\n{self._console_tail()}")
 
-    def boot(self, timeout: float = 60) -> str:
+    def boot(self, timeout: float = 120) -> str:
         """:meth:`power_on` and :meth:`wait_booted`, also of a host that is just going down."""
         if not self.power_on():
             with contextlib.suppress(BootError):

@@ -138,7 +138,7 @@ class SaltSide:
             return bool({line.split()[2] for line in here} & {line.split()[3] for line in there})
         return False
 
-    def wait_for_minions(self, names: Sequence[str] | None = None, timeout: float = 60) -> None:
+    def wait_for_minions(self, names: Sequence[str] | None = None, timeout: float = 120) -> None:
         """Wait until these minions (default: those of all hosts that are up) answer.
 
         :raises SaltNotAnswering: one did not within ``timeout`` seconds.
