@@ -19,6 +19,20 @@ done
 VERSIONS = {"bullseye": 13, "bookworm": 15, "trixie": 17}
 
 
+def files_with(host, words, places):
+    """The files of a host in which one of the words stands.
+
+    The words are in a file, as command lines are looked into too.
+
+    places
+        Directories, with a space in between; the home of root is none.
+    """
+    sought = "/root/sought"
+    host.write(sought, "".join(f"{word}\n" for word in words))
+    found = host.sh(f"grep -rlF -f {sought} {places} 2>/dev/null || true; rm {sought}")
+    return sorted(found.split())
+
+
 class Cluster:
     """A lab together with the pillar it is given; some of its hosts may be no nodes."""
 

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.conftest import cluster_of
 from tests.integration.support import PASSWORD
 from tests.integration.support import WATCH_PROCESSES
+from tests.integration.support import files_with
 
 NODES = ("node1", "node2", "node3", "node4")
 STANDBYS = ["node2", "node3"]
@@ -109,19 +110,14 @@ def test_the_password_is_nowhere(cluster, built):
     master = cluster.lab.master
     assert PASSWORD not in master.read("/tmp/bus")
     # The pillar has to hold it; the job cache, the logs and all else must not.
-    found = master.sh(
-        f"grep -rlF {PASSWORD} /var/cache/salt /var/log /run /tmp /etc 2>/dev/null || true"
-    ).split()
+    found = files_with(master, [PASSWORD], "/var/cache/salt /var/log /run /tmp /etc")
     # The master's own copy of its minions' pillars is Salt's, and no job.
     assert [f for f in found if "/pillar/" not in f and "/minions/" not in f] == []
     for name in NODES:
         host = cluster.lab[name]
         assert PASSWORD not in host.read("/tmp/processes")
-        found = host.sh(
-            f"grep -rlF {PASSWORD} /etc /var/log /var/cache /run /tmp /var/lib/postgresql"
-            " 2>/dev/null || true"
-        )
-        assert found.split() == ["/etc/repmgr/pgpass"]
+        places = "/etc /var/log /var/cache /run /tmp /var/lib/postgresql"
+        assert files_with(host, [PASSWORD], places) == ["/etc/repmgr/pgpass"]
         assert PASSWORD not in host.sh("journalctl --no-pager --output=cat")
         assert host.sh("stat -c '%U %a' /etc/repmgr/pgpass").strip() == "postgres 600"
 

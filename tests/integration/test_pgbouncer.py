@@ -15,6 +15,7 @@ from tests.failures.pillars import DATABASE
 from tests.failures.running import Client
 from tests.integration.conftest import cluster_of
 from tests.integration.support import WATCH_PROCESSES
+from tests.integration.support import files_with
 from tests.lab import CommandError
 
 NODES = ("node1", "node2", "node3")
@@ -301,15 +302,15 @@ def test_the_password_is_nowhere_else(cluster, built, database):
     assert SECRET not in built.stdout + built.stderr + database.stdout + database.stderr
     master = cluster.lab.master
     places = "/var/cache/salt /var/log /run /tmp /etc"
-    found = master.sh(f"grep -rlF {SECRET} {places} 2>/dev/null || true").split()
+    found = files_with(master, [SECRET], places)
     assert [f for f in found if "/pillar/" not in f and "/minions/" not in f] == []
     for name in ROUTERS:
         host = cluster.lab[name]
         if name != "node1":  # what was noted there went with its power
             watched = host.read("/tmp/processes")
             assert "pgbouncer" in watched and SECRET not in watched
-        found = host.sh(f"grep -rlF {SECRET} {places} /var/lib 2>/dev/null || true").split()
-        assert sorted(found) == ["/etc/pgbouncer/userlist.txt", "/etc/repmgr/router-pgpass"]
+        found = files_with(host, [SECRET], f"{places} /var/lib")
+        assert found == ["/etc/pgbouncer/userlist.txt", "/etc/repmgr/router-pgpass"]
         assert SECRET not in host.sh("journalctl --no-pager --output=cat")
         modes = host.sh(f"stat -c '%U %a' {' '.join(found)}").split("\n")
         assert sorted(filter(None, modes)) == ["postgres 600", "postgres 640"]

@@ -10,6 +10,7 @@ from tests.failures.pillars import DATABASE
 from tests.integration.conftest import cluster_of
 from tests.integration.support import PASSWORD
 from tests.integration.support import WATCH_PROCESSES
+from tests.integration.support import files_with
 from tests.lab import CommandError
 
 NODES = ("node1", "node2", "node3")
@@ -226,7 +227,6 @@ def test_one_that_was_lost_on_the_way_is_healed(cluster):
 
 def test_no_password_is_anywhere_else(cluster):
     master = cluster.lab.master
-    pattern = "/tmp/secrets"
     places = "/var/cache/salt /var/log /run /tmp /etc"
     bus = master.read("/tmp/bus")
     assert "repmgr_node.rotate_password" in bus
@@ -234,9 +234,8 @@ def test_no_password_is_anywhere_else(cluster):
         shown = json.dumps(secret)[1:-1]
         assert secret not in bus and shown not in bus
         for host in (master, *(cluster.lab[name] for name in HOSTS)):
-            host.write(pattern, f"{secret}\n{shown}\n")
-            found = host.sh(f"grep -rlF -f {pattern} {places} /var/lib 2>/dev/null || true").split()
-            allowed = ("/pillar/", "/minions/", "/etc/repmgr/", "/etc/pgbouncer/", pattern)
+            found = files_with(host, [secret, shown], f"{places} /var/lib")
+            allowed = ("/pillar/", "/minions/", "/etc/repmgr/", "/etc/pgbouncer/")
             assert [f for f in found if not any(a in f for a in allowed)] == [], secret
             assert secret not in host.sh("journalctl --no-pager --output=cat")
     for name in NODES:

@@ -49,14 +49,18 @@ def whole(cluster, wait):
 
 
 def in_service(cluster):
-    """Whether both standbys stream from the primary and no repmgrd is paused."""
+    """Whether both standbys stream from the primary, no repmgrd is paused, and all watch it."""
     primary = cluster.primary(DATA)
     if primary is None:
         return False
     others = [n for n in DATA if n != primary]
     running = "SELECT repmgr.repmgrd_is_running() AND NOT repmgr.repmgrd_is_paused()"
-    return cluster.streaming(primary) == others and all(
-        cluster.sql(name, running, "repmgr") == "t" for name in NODES
+    watched = "SELECT repmgr.get_upstream_node_id()"
+    return (
+        cluster.streaming(primary) == others
+        and all(cluster.sql(name, running, "repmgr") == "t" for name in NODES)
+        and {cluster.sql(name, watched, "repmgr") for name in NODES if name != primary}
+        == {primary.removeprefix("node")}
     )
 
 
@@ -144,6 +148,24 @@ def test_the_orchestration_of_the_same_name(whole):
     (state,) = states.values()
     assert state["changes"] == {"primary": {"old": "node2", "new": "node1"}}
     assert whole.primary(DATA) == "node1" and in_service(whole)
+
+
+def test_a_new_primary_that_is_lost_right_after_it_took_over(whole, wait):
+    """All vote on it by then, the witness too."""
+    old = whole.primary(DATA)
+    heir = next(name for name in DATA if name != old)
+    data = switch(whole, heir)
+    whole.lab[heir].power_off()
+    assert data["retcode"] == 0, data
+    rest = [name for name in DATA if name != heir]
+    wait(lambda: whole.primary(rest), timeout=30, what="a new primary")
+    whole.lab[heir].boot()
+    # Its minion connects anew.
+    wait(lambda: whole.lab.salt(heir, "test.ping").data is True, what=f"the minion of {heir}")
+    run = whole.orchestrate()
+    assert run.ok, run
+    wait(lambda: in_service(whole), what="the cluster in service")
+    assert whole.primary(DATA) == old or switch(whole, old)["retcode"] == 0
 
 
 def test_a_primary_that_somebody_started_without_its_unit(whole, wait):
@@ -250,7 +272,8 @@ def test_repmgrs_own_command_works(whole, wait):
     for name in DATA:
         to = whole.lab[name].address
         assert whole.lab["node4"].sh(asked.format(to), user="postgres").strip() == name
-    wait(lambda: in_service(whole), what="the cluster in service")
+    # The witness's repmgrd finds it, too, without Salt, and not only when it looks by itself.
+    wait(lambda: in_service(whole), timeout=12, what="the cluster in service")
     back = switch(whole, "node1")
     assert back["retcode"] == 0, back
 

@@ -46,6 +46,7 @@ class Guard:
         self.starter = None
         self.orphaned_at = None
         self.heir = None
+        self.astray_at = None
         self.next_housekeeping = 0.0
         self.housekeeper = None
         self._watch(self.peers)
@@ -110,6 +111,7 @@ class Guard:
             self.say("idle")
             self._note_upstream()
             self._inherit(now)
+            self._lead_back(now)
         if pid is not None and self.frozen_at is None:
             if os.path.exists(config.RETRY):
                 os.unlink(config.RETRY)
@@ -154,6 +156,24 @@ class Guard:
             if self.heir is None or self.heir.poll() is not None:
                 self.orphaned_at = now
                 self.heir = processes.take_over()
+
+    def _lead_back(self, now):
+        """Have a witness's repmgrd, which systemd starts again, look for the primary anew."""
+        own = self.local.answer
+        if not self.told.witness or own is None:
+            return
+        primary = rules.astray(own, [probe.member(now) for probe in self.probes.values()])
+        if primary is None:
+            self.astray_at = None
+        elif self.astray_at is None:
+            self.astray_at = now
+        elif now - self.astray_at >= rules.ASTRAY_SECONDS:
+            self.astray_at = now + rules.DAEMON_SECONDS
+            log(
+                f"repmgrd still watches node {own.upstream}, a standby by now: it is ended, to find"
+                f" {primary.name}"
+            )
+            processes.end(own.repmgrd_pid, "repmgrd")
 
     def _is_primary(self, pid):
         if self.frozen_at is not None:

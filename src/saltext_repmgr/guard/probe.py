@@ -33,6 +33,7 @@ SELECT r.in_recovery,
        repmgr.get_upstream_last_seen() AS last_seen,
        coalesce(repmgr.get_upstream_node_id(), -1) AS upstream,
        coalesce(repmgr.repmgrd_is_running() AND NOT repmgr.repmgrd_is_paused(), false) AS repmgrd,
+       CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_repmgrd_pid() END AS repmgrd_pid,
        EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS streaming,
        (SELECT min(node_id) FROM repmgr.nodes WHERE type = 'primary' AND active) AS primary_id,
        EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'repmgr-guard-vote') AS voting

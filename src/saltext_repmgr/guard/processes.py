@@ -97,6 +97,13 @@ def kill(pid, patience=5):
         time.sleep(0.01)
 
 
+def end(pid, name):
+    """Ask a process to end, if that is still the one of this name."""
+    with contextlib.suppress(OSError):
+        if Path("/proc", str(pid), "comm").read_text(encoding="ascii").strip() == name:
+            os.kill(pid, signal.SIGTERM)
+
+
 def take_over():
     """Run :mod:`.takeover`, whose words go where the guard's go, and return the process."""
     return subprocess.Popen(  # pylint: disable=consider-using-with

@@ -5,6 +5,7 @@ Times are durations in seconds. What they must be, and why, is in docs/design-fa
 
 import enum
 from dataclasses import dataclass
+from typing import Collection
 from typing import Optional
 from typing import Sequence
 from typing import Tuple
@@ -28,6 +29,10 @@ GONE_SECONDS = 30
 BEFORE_SECONDS = 5
 # repmgrd, which is quicker, had its chance by then.
 ORPHANED_SECONDS = 15
+# Whoever moves the primary may tell a witness so, too.
+ASTRAY_SECONDS = 1
+# A daemon that was ended is back by then.
+DAEMON_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Answer:
     last_seen: int = -1  # seconds since its repmgrd saw its upstream; -1: never
     upstream: int = -1  # whom its repmgrd watches
     repmgrd: bool = False  # runs, and is not paused
+    repmgrd_pid: Optional[int] = None  # of the daemon, while it runs
     streaming: bool = False  # its WAL receiver has a connection
     primary_id: Optional[int] = None  # whom its metadata call the primary
     voting: bool = False  # it is about to be promoted
@@ -308,6 +314,28 @@ def unfit(me: Heir, others: Sequence[Heir], location: str):
     return "" if best is me else f"it is {best.name}'s turn"
 
 
+def astray(own: Answer, others: Sequence[Member]):
+    """Return the primary that a witness's repmgrd ought to watch and does not, else None.
+
+    It looks for a new primary when its former one is lost. That one may be a standby by now, and
+    fine: then it notices after ``witness_sync_interval`` or later, and cannot vote until then.
+
+    own
+        What this witness says of itself.
+    others
+        All other members.
+    """
+    live = [m for m in others if m.is_primary]
+    if own.repmgrd_pid is None or len(live) != 1 or own.upstream == live[0].node_id:
+        return None
+    if live[0].now.primary_id != live[0].node_id:
+        # repmgrd copies the records, which do not name that one yet.
+        return None
+    former = next((m for m in others if m.node_id == own.upstream), None)
+    stands_by = former is not None and former.now is not None and former.now.in_recovery
+    return live[0] if stands_by else None
+
+
 class Start(str, enum.Enum):
     """Whether a server may start as a primary."""
 
@@ -316,7 +344,7 @@ class Start(str, enum.Enum):
     REFUSE = "refuse"
 
 
-def start(me: int, timeline: int, system: str, others: Sequence[Member], electors: int):
+def start(me: int, timeline: int, system: str, others: Sequence[Member], electors: Collection[int]):
     """Return the :class:`Verdict` on starting this node's server as a primary.
 
     me
@@ -326,7 +354,7 @@ def start(me: int, timeline: int, system: str, others: Sequence[Member], elector
     others
         All other members.
     electors
-        How many electors there were, this node included.
+        Node ids of those among them that elected with this node.
     """
     heard = [o for o in others if o.now is not None]
     for other in heard:
@@ -343,21 +371,38 @@ def start(me: int, timeline: int, system: str, others: Sequence[Member], elector
                 f"{other.name} is on timeline {other.now.timeline}, this node on {timeline}: another"
                 " node was promoted after this one was the primary",
             )
-        if other.now.primary_id not in (None, me, *standbys):
+        claimed = other.now.primary_id
+        if claimed not in (None, me, *standbys) and not _is_awaited(claimed, others):
             return Verdict(
                 Start.REFUSE,
-                f"{other.name} knows node {other.now.primary_id} as the primary: this one was"
-                " failed over",
+                f"{other.name} knows node {claimed} as the primary: this one was failed over",
             )
     for other in heard:
+        if other.now.primary_id not in (None, me, *standbys):
+            return Verdict(Start.WAIT, f"node {other.now.primary_id} has not said yet what it is")
         if other.now.voting:
             return Verdict(Start.WAIT, f"{other.name} is about to be promoted")
-    needed = max(1, electors - majority(electors)) if electors > 1 else 0
-    if len(heard) < needed:
-        silent = ", ".join(o.name for o in others if o.now is None)
+    # Those that promoted somebody, and those that keep somebody who was promoted in a planned change
+    # from being frozen, have one in common with so many and this node.
+    needed = (len(electors) + 1) // 2
+    missed = [o for o in others if o.node_id in electors and o.now is None]
+    found = len(electors) - len(missed)
+    if found < needed:
+        silent = ", ".join(o.name for o in missed)
         return Verdict(
             Start.WAIT,
-            f"of {electors - 1} others it has to hear from {needed}, and hears from"
-            f" {len(heard)}; silent: {silent}",
+            f"of {len(electors)} other electors it has to hear from {needed}, and hears from {found};"
+            f" silent: {silent}",
         )
     return Verdict(Start.ALLOW)
+
+
+def _is_awaited(node_id, others):
+    """Whether a node was asked a moment ago and may still answer."""
+    return any(
+        m.node_id == node_id
+        and m.now is None
+        and m.refused is None
+        and m.watched <= UNKNOWN_SECONDS
+        for m in others
+    )

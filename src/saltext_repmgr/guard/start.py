@@ -73,7 +73,7 @@ def judge(told, data_directory, bindir):
     timeline, system = _control(data_directory, bindir)
     others = [p for p in peers if p.node_id != told.node_id]
     # A node that was promoted a moment ago may not know its electors yet: then all count.
-    electors = 1 + len(config.electors(peers, told.node_id) or [p for p in others if p.active])
+    electors = config.electors(peers, told.node_id) or [p for p in others if p.active]
     probes = [Probe(p, 0.2) for p in others]
     starter = processes.ancestor(_STARTER)
     began = time.monotonic()
@@ -83,7 +83,11 @@ def judge(told, data_directory, bindir):
             if starter is not None and processes.ancestor(_STARTER) != starter:
                 return None
             verdict = rules.start(
-                told.node_id, timeline, system, [p.member(now) for p in probes], electors
+                told.node_id,
+                timeline,
+                system,
+                [p.member(now) for p in probes],
+                [p.node_id for p in electors],
             )
             if verdict.do is rules.Start.REFUSE or now - began > _PATIENCE:
                 return verdict

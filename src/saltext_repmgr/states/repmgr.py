@@ -8,6 +8,7 @@ is a primary here, whatever pillar says. The ``repmgr`` SLS files put the states
 All values come from the pillar key ``repmgr``, so no secret passes through an SLS file.
 """
 
+import dataclasses
 import json
 import os
 import time
@@ -25,6 +26,7 @@ from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import rejoin
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
 from saltext_repmgr.utils.errors import CommandFailed
@@ -41,6 +43,9 @@ _PROGRESS_INTERVAL = 2
 
 # Autovacuum writes too; twice in a row it does not come in the second that a stop takes.
 _STOP_ATTEMPTS = 3
+
+# repmgrd looks once a second whether its node streams from another one.
+_WATCH_SECONDS = 5
 
 _BEACON_INTERVAL = 2
 _BEACON_HEADER = "# Written by Salt (saltext-repmgr).\n"
@@ -542,10 +547,24 @@ def repmgrd_running(name):
     if look.seen.server is None and not look.test:
         raise CommandFailed("the server of this node does not run, so there is nothing to watch")
     files = wanted.daemon_files(look.spec, look.node, look.layout, name)
+    if found.attached and not look.test and _watches_another(look):
+        found = dataclasses.replace(look.seen.repmgrd, attached=False)
     note = "; it is PAUSED, no failover will happen" if found.paused else ""
     return _daemon_running(
         name, look, found, files, lambda: look.again().seen.repmgrd, note, look.layout.repmgr_conf
     )
+
+
+def _watches_another(look):
+    """Whether repmgrd goes on watching another node than it should; one that was just moved has
+    some seconds."""
+    deadline = time.monotonic() + _WATCH_SECONDS
+    while upstreams.not_watched(look.spec, look.node, look.seen.server, look.plan.primary):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.5)
+        look.again()
+    return False
 
 
 @reported

@@ -12,6 +12,7 @@ from saltext_repmgr.utils import host
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import plan as planning
+from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import settling
 from saltext_repmgr.utils import slots
 from saltext_repmgr.utils import turn
@@ -23,11 +24,6 @@ from saltext_repmgr.utils.spec import ROLE_NAME
 # it asks every second at the latest.
 _QUICK_SECONDS = rules.BEFORE_SECONDS - 2
 _SENDERS = "SELECT pid FROM pg_stat_replication WHERE application_name <> %(heir)s"
-# repmgr's commands ask its records who the primary is.
-_RECORDED = """
-SELECT coalesce(bool_or(active AND type = 'primary'), false) AS yes
-  FROM repmgr.nodes WHERE node_id = %(id)s
-"""
 _STREAMS = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS yes"
 
 
@@ -69,7 +65,7 @@ def _change_places(look, heir, connection, salt):
         return _step_back(look, heir, salt)
     seconds = time.monotonic() - began
     _join(look, heir, salt, seconds)
-    return f"a standby of {heir.name}; nobody took writes for at most {seconds:.2f} s"
+    return f"a standby of {heir.name}; no node accepted writes for {seconds:.2f} s at most"
 
 
 def _await_ready(look, heir, connection):
@@ -172,7 +168,7 @@ def _is_joined(look, heir):
     answered = time.monotonic()
     recorded = None
     for _ in turn.looks(turn.JOIN_SECONDS):
-        recorded = _is_recorded(look.spec, heir)
+        recorded = registration.is_recorded(look.spec, heir)
         if recorded and _streams(look):
             return True
         if recorded is not None:
@@ -184,14 +180,6 @@ def _is_joined(look, heir):
         f"{heir.name} is the primary and has not been registered as such for {turn.JOIN_SECONDS} s;"
         " 'salt-run state.orchestrate repmgr.cluster' does that, and brings this node back"
     )
-
-
-def _is_recorded(spec, heir):
-    """Whether a node is recorded as the primary; None: it does not answer."""
-    with contextlib.suppress(RepmgrError):
-        with observe.member_connection(spec, heir) as connection:
-            return db.row(connection, _RECORDED, {"id": heir.id})["yes"]
-    return None
 
 
 def _streams(look):

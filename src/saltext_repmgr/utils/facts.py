@@ -172,6 +172,7 @@ class Server:
     archive_waiting: int = 0  # WAL files that are still to be archived
     repmgrd_pid: int | None = None  # of the daemon, while it runs
     repmgrd_paused: bool | None = None
+    watched: int | None = None  # id of the node that the daemon watches, -1: of none
     limits: Mapping[str, int] = dataclasses.field(default_factory=dict)  # LIMITS, as it runs
     # LIMITS as other files than ours say; asked of this node's own server only.
     other_limits: Mapping[str, int] = dataclasses.field(default_factory=dict)

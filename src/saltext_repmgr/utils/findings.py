@@ -175,6 +175,8 @@ def _from_afar(seen, node, primary):
     attached = server.repmgrd_pid is not None
     repmgrd = Repmgrd(attached=attached, paused=server.repmgrd_paused)
     yield from survey.daemon_ailments(node, repmgrd)
+    if attached:
+        yield from survey.watch_ailments(seen.spec, node, server, seen.primary)
 
 
 def _strangers(seen: View) -> Iterator[Problem]:
@@ -275,7 +277,7 @@ class Electors:
     """Who elects a new primary: the primary itself, and those active below it.
 
     ready
-        Those besides the primary that answer and whose repmgrd runs, not paused.
+        Those besides the primary that answer and whose repmgrd runs, not paused, and watches it.
     needed
         How many of them it takes to promote one.
     """
@@ -299,7 +301,13 @@ def electors(seen: View, nodes) -> Electors:
         for r in seen.records.values()
         if r.active and r.upstream_node_id == primary.node_id
     ]
-    up = {n.name for n in nodes if n.state is State.RUNNING and n.repmgrd == "running"}
+    up = {
+        n.name
+        for n in nodes
+        if n.state is State.RUNNING
+        and n.repmgrd == "running"
+        and seen.servers[n.name].watched in (None, primary.node_id)
+    }
     names = (seen.primary, *below)
     return Electors(names, tuple(n for n in below if n in up), len(names) // 2 + 1)
 

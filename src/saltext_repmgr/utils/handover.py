@@ -2,10 +2,13 @@
 
 import time
 
+from saltext_repmgr.utils import act
 from saltext_repmgr.utils import demotion
+from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import promotion
 from saltext_repmgr.utils import settling
 from saltext_repmgr.utils import turn
+from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.errors import CommandFailed
 
 
@@ -37,6 +40,8 @@ def _follow(look, primary, heir, salt):
             settling.settle(look.again(), salt, leave=primary.name)
             if look.plan.primary == primary.name:
                 return f"still with {primary.name}, which took the role back"
+            if look.node.is_witness:
+                _watch(look)
             return f"follows {heir.name}"
         goes_on = turn.goes_on(look.spec, primary)
         if goes_on:
@@ -47,3 +52,13 @@ def _follow(look, primary, heir, salt):
         if time.monotonic() - gone > turn.HEIR_SECONDS + turn.PROMOTE_SECONDS:
             break
     raise CommandFailed(f"{heir.name} did not become the primary: see what it says")
+
+
+def _watch(look):
+    """Have repmgrd of this witness watch the new primary.
+
+    By itself it finds that when the former one is gone, or within ``witness_sync_interval``.
+    """
+    seen = look.again().seen
+    if upstreams.not_watched(look.spec, look.node, seen.server, look.plan.primary):
+        act.restart_daemon(observe.REPMGRD_UNIT)

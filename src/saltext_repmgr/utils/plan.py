@@ -510,9 +510,10 @@ def _witness(spec, node, seen, primary):
         )
     actions = () if seen.running else (Action(Step.START, "its server is down"),)
     if server is not None and seen.server is not None:
+        upstream = spec.nodes[primary]
         differs = _record_differs(
-            spec, node, server.record(node.id), Role.WITNESS, None
-        ) or _witness_copy_differs(seen.server, server)
+            spec, node, server.record(node.id), Role.WITNESS, upstream
+        ) or _witness_copy_differs(seen.server, server, upstream)
     else:
         differs = "its registration cannot be seen yet"
     if differs:
@@ -520,10 +521,14 @@ def _witness(spec, node, seen, primary):
     return Plan(Role.WITNESS, actions, primary=primary)
 
 
-def _witness_copy_differs(own, primary):
+def _witness_copy_differs(own, server, primary):
+    """What repmgrd goes by where it finds no primary, and a start check of another node."""
     ids = [r.node_id for r in own.nodes or ()]
-    wanted = [r.node_id for r in primary.nodes or ()]
-    return "" if ids == wanted else f"its copy of the metadata knows {ids}, the primary {wanted}"
+    wanted = [r.node_id for r in server.nodes or ()]
+    if ids != wanted:
+        return f"its copy of the metadata knows {ids}, the primary {wanted}"
+    called = [r.node_id for r in own.nodes or () if r.type == "primary" and r.active]
+    return "" if called == [primary.id] else f"its copy of the metadata calls {called} the primary"
 
 
 def registration(spec, node, own, primary, role):

@@ -1,10 +1,22 @@
 """Write down in repmgr's metadata what a node is, by repmgr's own commands."""
 
+import contextlib
+
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import db
+from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.spec import Role
+
+_RECORD_SECONDS = 20
+# repmgr's commands ask its records who the primary is.
+_RECORDED = """
+SELECT coalesce(bool_or(active AND type = 'primary'), false) AS yes
+  FROM repmgr.nodes WHERE node_id = %(id)s
+"""
 
 
 def register(look, salt):
@@ -36,8 +48,20 @@ def _standby(look, salt):
     )
 
 
+def is_recorded(spec, primary):
+    """Whether a node is recorded as the primary on its own server; None: it does not answer."""
+    with contextlib.suppress(RepmgrError):
+        with observe.member_connection(spec, primary) as connection:
+            return db.row(connection, _RECORDED, {"id": primary.id})["yes"]
+    return None
+
+
 def _witness(look, salt):
     primary = look.spec.nodes[look.plan.primary]
+    for _ in act.polls(_RECORD_SECONDS):
+        # A witness copies the records; those of a moment ago name the former primary.
+        if is_recorded(look.spec, primary):
+            break
     salt["repmgr.witness_register"](
         conninfo=repmgr_conf.conninfo(look.spec, primary, look.layout),
         force=True,

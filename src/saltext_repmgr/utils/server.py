@@ -94,6 +94,7 @@ SELECT (SELECT coalesce(json_agg(x), '[]') FROM (
             ORDER BY n.node_id) x) AS nodes,
        CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_repmgrd_pid() END AS repmgrd_pid,
        repmgr.repmgrd_is_paused() AS repmgrd_paused,
+       CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_upstream_node_id() END AS watched,
        (SELECT extversion FROM pg_extension WHERE extname = 'repmgr') AS extension,
        (SELECT default_version FROM pg_available_extensions WHERE name = 'repmgr')
            AS extension_offered

@@ -352,7 +352,10 @@ def node_ailments(spec, node, seen, run, primary):
             f" the database has {seen.server.extension}"
         )
         return found + [Ailment(node.name, what, UPGRADE, rolling=True)]
-    return found + daemon_ailments(node, seen.repmgrd, seen.guard.paused_until)
+    found += daemon_ailments(node, seen.repmgrd, seen.guard.paused_until)
+    if seen.repmgrd.attached:
+        found += watch_ailments(spec, node, seen.server, run.primary)
+    return found
 
 
 def waiting(spec, node, seen):
@@ -398,6 +401,20 @@ def daemon_ailments(node, repmgrd, paused_until=None):
         what = f"repmgrd is paused, no failover will happen; {end}"
         return [Ailment(node.name, what, step=f"'salt {node.name} repmgr_node.unpause'")]
     return []
+
+
+def watch_ailments(spec, node, server, primary):
+    """Return whether repmgrd of a node watches another one than it should.
+
+    primary
+        Name of the primary, or None.
+    """
+    found = upstreams.not_watched(spec, node, server, primary)
+    if found is None:
+        return []
+    what = f"its repmgrd does not watch {found}, and would not notice that it is lost"
+    step = f"'salt {node.name} state.apply repmgr.daemon'"
+    return [Ailment(node.name, what, step, settles=True)]
 
 
 def stream_ailments(spec, node, server, primary):

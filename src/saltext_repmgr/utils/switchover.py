@@ -335,7 +335,10 @@ def _daemons(spec, said):
             # In the midst of an upgrade: it runs again once the extension is new, too.
             continue
         if not seen.repmgrd.attached:
-            wrong.append(f"repmgrd of {node.name} does not run")
+            wrong.append(
+                f"repmgrd of {node.name} does not run ('salt {node.name} state.apply repmgr.daemon'"
+                " starts it)"
+            )
         elif seen.repmgrd.paused:
             wrong.append(
                 f"repmgrd of {node.name} is paused: somebody is at work there ('salt {node.name}"

@@ -38,6 +38,21 @@ def any_upstream_of(spec, server):
     return None
 
 
+def not_watched(spec, node, server, primary):
+    """Return the name of the node whose loss repmgrd of ``node`` would not notice, as it watches
+    another one; None where all is well, or nothing is known.
+
+    server
+        The :class:`~saltext_repmgr.utils.facts.Server` of the node, or None.
+    primary
+        Name of the primary, or None; a witness has no other upstream.
+    """
+    if server is None or server.watched is None or node.name == primary:
+        return None
+    upstream = spec.nodes.get(primary) if node.is_witness else upstream_of(spec, server)
+    return upstream.name if upstream is not None and upstream.id != server.watched else None
+
+
 def fed_by(spec, servers, name):
     """Return the names of the standbys that stream from a node."""
     return tuple(

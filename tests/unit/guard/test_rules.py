@@ -26,6 +26,11 @@ def member(node_id, answer=SEES_ME, age=0.1, **more):
     return Member(node_id, f"node{node_id}", watched=60, answer=answer, age=age, **more)
 
 
+def asked(node_id, watched=0.2, refused=None):
+    """One that has not answered yet."""
+    return Member(node_id, f"node{node_id}", watched=watched, refused=refused)
+
+
 def says(**more):
     return dataclasses.replace(SEES_ME, **more)
 
@@ -232,13 +237,68 @@ class TestStart:
             # Node 3 was replaced by this one, which was gone before anybody wrote that down.
             ([member(n, says(primary_id=3)) for n in (2, 3)], 3, Start.ALLOW),
             ([member(n, says(primary_id=3, timeline=2)) for n in (2, 3)], 3, Start.REFUSE),
+            # Node 3, of which node 2 has an old record, was asked a moment ago.
+            ([member(2, says(primary_id=3)), asked(3)], 3, Start.WAIT),
+            ([member(2, says(primary_id=3)), asked(3, refused=0.0)], 3, Start.REFUSE),
+            ([member(2, says(primary_id=3)), asked(3, watched=3.0)], 3, Start.REFUSE),
+            ([member(2, says(primary_id=9)), asked(3)], 3, Start.REFUSE),
+            # Of four electors the other half might not keep a new primary from taking writes.
+            ([member(2), member(3, **SILENT), member(4, **SILENT)], 4, Start.WAIT),
+            ([member(2), member(3), member(4, **SILENT)], 4, Start.ALLOW),
             ([member(2, says(voting=True)), member(3)], 3, Start.WAIT),
             # A second primary that is on the same or an older timeline is one too.
             ([member(2, says(in_recovery=False)), member(3)], 3, Start.REFUSE),
         ],
     )
     def test_of_a_primary(self, others, electors, expected):
-        assert rules.start(ME, 1, SYSTEM, others, electors).do is expected
+        ids = range(2, electors + 1)
+        assert rules.start(ME, 1, SYSTEM, others, ids).do is expected
+
+    def test_who_does_not_elect_does_not_count(self):
+        others = [*(member(n, **SILENT) for n in (2, 3)), member(4)]
+        assert rules.start(ME, 1, SYSTEM, others, [2, 3]).do is Start.WAIT
+
+    @pytest.mark.parametrize("number", range(2, 9))
+    def test_one_part_of_a_split_at_most_has_a_primary(self, number):
+        """One was promoted in a planned change, nobody has followed it yet, and the former primary
+        is about to start again."""
+        heir, others = 2, range(3, number + 1)
+        for near in range(len(others) + 1):
+            old_side = [member(heir, **SILENT)]
+            old_side += [member(n, **({} if n < 3 + near else SILENT)) for n in others]
+            new_side = [member(ME, **SILENT)]
+            new_side += [member(n, **(SILENT if n < 3 + near else {})) for n in others]
+            starts = rules.start(ME, 1, SYSTEM, old_side, [heir, *others]).do is Start.ALLOW
+            goes_on = rules.guard(heir, SECONDS, new_side, None).do is Do.NOTHING
+            assert not (starts and goes_on), near
+
+
+class TestAstray:
+    OWN = Answer(
+        False, 1, "witness", last_seen=0, upstream=2, repmgrd=True, repmgrd_pid=77, primary_id=2
+    )
+    NEW = says(in_recovery=False, timeline=2, primary_id=3, upstream=-1)
+
+    def test_the_former_primary_is_a_standby_by_now(self):
+        found = rules.astray(self.OWN, [member(2), member(3, self.NEW)])
+        assert found.node_id == 3
+
+    @pytest.mark.parametrize(
+        ("own", "others"),
+        [
+            ({"upstream": 3}, [member(2), member(3, NEW)]),
+            ({"upstream": -1}, [member(2), member(3, NEW)]),
+            ({"repmgrd_pid": None}, [member(2), member(3, NEW)]),
+            # repmgrd sees by itself that the former one is gone.
+            ({}, [member(2, **SILENT), member(3, NEW)]),
+            # Its records would be copied.
+            ({}, [member(2), member(3, dataclasses.replace(NEW, primary_id=2))]),
+            ({}, [member(2), member(3)]),
+            ({}, [member(2, says(in_recovery=False)), member(3, NEW)]),
+        ],
+    )
+    def test_is_left_alone(self, own, others):
+        assert rules.astray(dataclasses.replace(self.OWN, **own), others) is None
 
 
 class TestActivity:

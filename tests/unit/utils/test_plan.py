@@ -255,6 +255,33 @@ def test_a_healthy_cluster_has_nothing_to_do():
     assert (witness.role, witness.actions) == (Role.WITNESS, ())
 
 
+MOVED = (
+    record("node1", "standby", 2),
+    record("node2", "primary"),
+    record("node3", "standby", 2),
+    record("node4", "witness", 2),
+)
+
+
+@pytest.mark.parametrize(
+    ("own", "primary", "words"),
+    [
+        (MOVED, MOVED, None),
+        (RECORDS, MOVED, "its copy of the metadata calls [1] the primary"),
+        (MOVED[:3], MOVED, "its copy of the metadata knows [1, 2, 3], the primary [1, 2, 3, 4]"),
+        (MOVED, (*MOVED[:3], record("node4", "witness", 1)), "upstream_node_id is 1, not 2"),
+    ],
+)
+def test_a_witness_knows_who_is_the_primary(own, primary, words):
+    here = server(ident=FOREIGN, nodes=own)
+    there = server(timeline=2, nodes=primary)
+    look = seen("node4", data(control=control(FOREIGN)), here, node2=there)
+    decided = plan.decide(SPEC, NODES["node4"], look)
+    assert [(a.step, a.reason) for a in decided.actions] == (
+        [(Step.REGISTER, words)] if words else []
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -475,6 +475,18 @@ def test_the_next_failure_would_not_be_survived(replies):
     ]
 
 
+def test_whose_repmgrd_watches_another_node_cannot_vote():
+    """A witness finds a primary that was moved on purpose by and by."""
+    replies = healthy(node4=with_server(watched=2))
+    assert found(replies)[0] == (
+        "degraded",
+        ("node4",),
+        "its repmgrd does not watch node1, and would not notice that it is lost",
+        "'salt node4 state.apply repmgr.daemon'",
+    )
+    assert status.examine(SPEC, replies).electors.ready == ("node2", "node3")
+
+
 def test_who_is_inactive_or_cascaded_is_no_elector():
     changed = records(node3={"active": False}, node4={"upstream_node_id": 2})
     replies = healthy(node1=with_server(nodes=changed))

@@ -93,3 +93,22 @@ def test_a_slot_that_is_missing_is_made(receiver, slots, settings, reason):
         standby(receiver=receiver), wanted=spec(settings=settings), node1=server(slots=slots)
     )
     assert (found.target, found.reason) == ("node1", reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "found"),
+    [
+        ("node3", standby(watched=1), None),
+        ("node3", standby(watched=2), "node1"),
+        ("node3", standby(watched=-1), "node1"),
+        ("node3", standby(), None),
+        ("node3", None, None),
+        ("node3", standby(upstream_host="10.0.0.2", watched=2), None),
+        ("node3", ON_STRANGER, None),
+        ("node4", server(watched=1), None),
+        ("node4", server(watched=2), "node1"),
+        ("node1", server(watched=-1), None),
+    ],
+)
+def test_whom_repmgrd_does_not_watch(name, own, found):
+    assert upstreams.not_watched(SPEC, NODES[name], own, "node1") == found
