@@ -4,6 +4,7 @@ The tests of this file are one story and run in its order.
 """
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -283,6 +284,32 @@ class TestPlanned:
         assert len(writer.done) == count
         routed.start_daemon()
         until(lambda: len(writer.done) > count, "writes go on")
+
+    def test_a_pgbouncer_that_is_gone_is_not_waited_for(self, routed):
+        server = routed.servers[0]
+        routed.end(routed.pgbouncer)
+        with server.connect("postgres") as connection, connection.cursor() as cursor:
+            cursor.execute(LOCK)
+            until(lambda: server.sql(TOLD) == "1", "the word that nobody is served")
+        routed.start_pgbouncer()
+        until(lambda: not routed.state()["paused"], "the end of the pause")
+        assert routed.ask(WHERE) == server.address
+
+    def test_clients_of_session_pools_are_not_waited_for(self, routed):
+        server, spec = routed.servers[0], routed.spec
+        settings = {**spec.pgbouncer.settings, "pool_mode": "session"}
+        pools = dataclasses.replace(spec.pgbouncer, settings=settings)
+        routed.restart(dataclasses.replace(spec, pgbouncer=pools))
+        try:
+            with contextlib.closing(routed.client()) as client, client.cursor() as of_client:
+                of_client.execute("SET search_path = public")
+                with server.connect("postgres") as connection, connection.cursor() as cursor:
+                    cursor.execute(LOCK)
+                    until(lambda: server.sql(TOLD) == "1", "the word that it may go on")
+                    of_client.execute(WRITE)
+                until(lambda: not routed.state()["paused"], "the end of it")
+        finally:
+            routed.restart(spec)
 
 
 class TestFailover:

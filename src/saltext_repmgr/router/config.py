@@ -23,12 +23,15 @@ class Config:
         PostgreSQL's, on all of them.
     port, socket_directory
         PgBouncer's.
+    waits
+        Whether it can hold clients back between two transactions.
     """
 
     name: str
     members: Tuple[Peer, ...]
     databases: Tuple[str, ...]
     read_only: bool
+    waits: bool
     server_port: int
     port: int
     socket_directory: str

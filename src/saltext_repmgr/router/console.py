@@ -2,6 +2,7 @@
 
 import contextlib
 import select
+import socket
 import time
 
 import psycopg2
@@ -60,6 +61,19 @@ class Console:
         return bool(self._holding) and all(
             connection.poll() == extensions.POLL_OK for connection in self._holding
         )
+
+    def is_gone(self):
+        """Whether no PgBouncer is there, and so no client of one."""
+        path = f"{self._place['host']}/.s.PGSQL.{self._place['port']}"
+        with socket.socket(socket.AF_UNIX) as one:
+            one.setblocking(False)
+            try:
+                one.connect(path)
+            except (FileNotFoundError, ConnectionRefusedError):
+                return True
+            except OSError:
+                pass
+        return False
 
     def resume(self, names):
         """Let transactions begin again on these databases, whether they were held back or not."""

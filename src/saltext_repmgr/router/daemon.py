@@ -173,12 +173,18 @@ class Router:
             # First, so that another daemon after this one lets them go.
             self.hold = hold
             self.say()
-            self.console.pause(self._writing())
-            log("clients of the primary wait: it is about to be moved")
+            if self.told.waits:
+                self.console.pause(self._writing())
+                log("clients of the primary wait: it is about to be moved")
+            else:
+                log("the primary is about to be moved: clients of session pools lose it")
 
     def _tell(self):
-        """Let the primary know, which waits for it, when no client is served any more."""
-        paused = self.hold.since is not None and self.console.paused()
+        """Let the primary know, which waits for it, when no client is served any more that can be
+        held back."""
+        paused = self.hold.since is not None and (
+            not self.told.waits or self.console.paused() or self.console.is_gone()
+        )
         if paused != self.paused:
             self.paused = paused
             for probe in self.probes:

@@ -215,6 +215,7 @@ def _configuration(spec, name):
         "members": members,
         "databases": spec.pgbouncer.databases,
         "read_only": spec.pgbouncer.read_only,
+        "waits": spec.pgbouncer.waits,
         "server_port": spec.postgres.port,
         "port": spec.pgbouncer.port,
         "socket_directory": Layout.socket_directory,

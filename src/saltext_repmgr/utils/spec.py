@@ -70,6 +70,12 @@ class PgBouncerSpec:
     read_only: bool = True
     settings: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def waits(self):
+        """Whether clients can be held back while the primary is moved: in session pools each has a
+        server of its own for as long as it is connected."""
+        return self.settings.get("pool_mode", "session") != "session"
+
 
 @dataclass(frozen=True)
 class ClusterSpec:

@@ -162,9 +162,9 @@ def _await_routers(connection):
         if paused >= routers:
             return
     raise CommandFailed(
-        f"{routers - paused} of {routers} routers did not pause within {ROUTER_SECONDS} s: a"
-        " transaction may be open for too long ('SHOW SERVERS' in PgBouncer's console). They go on;"
-        " nothing was touched"
+        f"{routers - paused} of {routers} PgBouncers did not pause within {ROUTER_SECONDS} s: a"
+        " transaction may be open for too long ('SHOW SERVERS' in its console), or one hangs"
+        " ('salt-run repmgr.status' names it). They go on; nothing was touched"
     )
 
 

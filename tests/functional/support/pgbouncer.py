@@ -188,6 +188,15 @@ class Stage:
         run = ["/usr/bin/python3", "-B", "-c", _DAEMON, *paths]
         self.daemon = self._run(*run, environment=where)
 
+    def restart(self, spec):
+        """Start both anew, for another specification."""
+        self.spec = spec
+        self.end(self.daemon)
+        self.end(self.pgbouncer)
+        self.start_pgbouncer()
+        self.start_daemon()
+        until(lambda: self.state().get("pid") == self.daemon.pid, "the daemon")
+
     def _run(self, *argv, environment=None):
         log = self.path(f"{pathlib.Path(argv[0]).name}.out").open("ab")
         with log:
