@@ -41,6 +41,12 @@ SETTINGS = [
     one(
         "setting primary_slot_name", "postgres:settings:primary_slot_name", "x", "repmgr writes it"
     ),
+    one(
+        "setting synchronous_standby_names",
+        "postgres:settings:synchronous_standby_names",
+        "ANY 1 (node2)",
+        "use repmgr.synchronous",
+    ),
     one("setting include", "postgres:settings:include", "x.conf", "it is no setting"),
     one("wal_level minimal", "postgres:settings:wal_level", "minimal", "standbys need replica"),
     one("hot_standby off", "postgres:settings:hot_standby", False, "repmgr asks standbys"),

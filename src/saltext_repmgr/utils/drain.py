@@ -80,7 +80,9 @@ def examine(
         problem = f"{name} is not registered; {ORCHESTRATE} builds it first"
     if problem:
         return Drain(spec.cluster, name, checks=(Check("node", name, problem),))
-    if _is_out(said[name], servers[primary].record(spec.nodes[name].id)):
+    slot = spec.nodes[name].slot
+    useless = [n for n in holders(servers, name, slot) if not slot_stays(servers[n], keep_slot)]
+    if not useless and _is_out(said[name], servers[primary].record(spec.nodes[name].id)):
         return Drain(spec.cluster, name, primary, done=True)
     return _examined(spec, said, missing, servers, primary, name, to, force, keep_slot)
 
@@ -144,6 +146,11 @@ def examine_back(spec: ClusterSpec, said: Mapping[str, Observation], missing, na
     )
     steps = tuple(step for step in steps if step)
     return Drain(spec.cluster, name, primary, None, (Check("node", why),), steps, below=below)
+
+
+def holders(servers, name, slot):
+    """Return the names of the other nodes whose servers have a slot of that name."""
+    return [other for other, server in servers.items() if other != name and server.slot(slot)]
 
 
 def slot_stays(server, keep_slot=None):

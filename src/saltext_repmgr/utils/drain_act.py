@@ -56,10 +56,16 @@ def take_out(look, by, reason="", keep_slot=None):
     if fed:
         return f"drained as soon as {', '.join(fed)} stream from another node", fed
     _stop(look)
-    dropped = _drop_slots(spec, node, servers, keep_slot)
+    dropped, left = _drop_slots(spec, node, servers, keep_slot)
     _set_inactive(spec, node, spec.nodes[primary])
     look.again()
-    return "; ".join([f"{node.name} {drained.words(fact)}", *dropped]), ()
+    told = f"{node.name} {drained.words(fact)}"
+    if left:
+        raise CommandFailed(
+            f"{told}; its slot on {', '.join(left)} could not be dropped and keeps WAL:"
+            f" 'salt-run repmgr.drain {node.name}' tries that again"
+        )
+    return "; ".join([told, *(f"its slot on {name} is dropped" for name in dropped)]), ()
 
 
 def _primary(spec, seen):
@@ -119,14 +125,14 @@ def _require_standby(look):
 
 
 def _drop_slots(spec, node, servers, keep_slot):
-    told = []
-    for member in spec.data_nodes:
-        server = servers.get(member.name)
-        held = server is not None and member.name != node.name and server.slot(node.slot)
-        if held and not drain.slot_stays(server, keep_slot):
-            if membership.drop_member_slot(spec, member, node.slot):
-                told.append(f"its slot on {member.name} is dropped")
-    return told
+    """Return the names of the nodes on which its slot is gone, and on which it could not be
+    dropped."""
+    dropped, left = [], []
+    for name in drain.holders(servers, node.name, node.slot):
+        if not drain.slot_stays(servers[name], keep_slot):
+            gone = membership.drop_member_slot(spec, spec.nodes[name], node.slot)
+            (dropped if gone else left).append(name)
+    return dropped, left
 
 
 def _set_inactive(spec, node, primary):

@@ -47,6 +47,7 @@ OWNED = {
     "external_pid_file": "Debian's service needs its own, remove it",
     "primary_conninfo": "repmgr writes it for each standby, remove it",
     "primary_slot_name": "repmgr writes it for each standby, remove it",
+    "synchronous_standby_names": "use repmgr.synchronous, which all checks go by",
     "include": "it is no setting, write the settings here",
     "include_dir": "it is no setting, write the settings here",
     "include_if_exists": "it is no setting, write the settings here",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import lsn
@@ -109,11 +110,21 @@ def examine(spec: ClusterSpec, said, missing, found: Mapping[str, Passwords]) ->
     primary = live[0]
     # What was begun has to be ended, also with those that are there.
     begun = not _unbegun(found[primary], roles)
-    names = tuple(n.name for n in spec.members if n.name in said and not _is_new(said[n.name]))
+    # Who is drained gets it when it is back.
+    away = drained.away(spec, said, servers)
+    names = tuple(
+        n.name
+        for n in spec.members
+        if n.name in said
+        and n.name not in away
+        and not _is_new(said[n.name])
+        and (n.name in servers or not begun)
+    )
+    missing = {name: why for name, why in missing.items() if name not in away}
     checks = (
         _check("every member answers", "" if begun else _silent(spec, missing, found)),
         _check("one password in all pillars", _pillars(found)),
-        _check("the standbys have all", _standbys(spec, servers, primary, names)),
+        _check("the standbys have all", "" if begun else _standbys(spec, servers, primary, names)),
         _check("repmgrd runs", "" if begun else _daemons(names, said)),
     )
     return Rotation(spec.cluster, primary, roles, names, checks, _steps(spec, primary, roles))

@@ -296,6 +296,14 @@ class TestAgain:
     def test_a_second_time_changes_nothing(self, said):
         assert examine(out(said)).done
 
+    @pytest.mark.parametrize(
+        ("limit", "keep", "done"),
+        [(-1, None, False), (-1, True, True), (20480, None, True), (20480, False, False)],
+    )
+    def test_a_slot_that_should_have_gone_is_dropped(self, said, limit, keep, done):
+        change(out(said), "node1", slots=(KEPT,), max_slot_wal=limit)
+        assert examine(said, keep_slot=keep).done is done
+
     @pytest.mark.parametrize("left", [{"running": True}, {"active": True}])
     def test_what_was_cut_off_goes_on(self, said, left):
         found = examine(out(said, **left))

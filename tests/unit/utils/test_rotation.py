@@ -6,6 +6,7 @@ import pytest
 
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import rotation
+from saltext_repmgr.utils.facts import Drained
 from saltext_repmgr.utils.facts import Passwords
 from saltext_repmgr.utils.facts import Repmgrd
 from tests.unit.utils.test_plan import SPEC
@@ -135,6 +136,23 @@ def test_what_was_begun_goes_on_without_those_that_are_away(
     plan = examine(said, found, without(said, found))
     assert plan.problems == ()
     assert plan.nodes == ("node1", "node2", "node4")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_one_that_is_drained_is_not_waited_for(
+    said, found, silent
+):  # noqa: F811  pylint: disable=redefined-outer-name
+    no_server(said, found)
+    fact = Drained(1.0, "root", "new disk")
+    said["node2"] = more(said["node2"], drained=fact)
+    missing = {}
+    if silent:
+        del said["node2"], found["node2"]
+        missing = {"node2": "its minion does not answer"}
+        nodes = tuple(more(r, drained=fact) if r.node_name == "node2" else r for r in PRIMARY.nodes)
+        said["node1"] = more(said["node1"], server=more(said["node1"].server, nodes=nodes))
+    plan = examine(said, found, missing)
+    assert (plan.nodes, plan.problems) == (("node1", "node3", "node4"), ())
 
 
 def test_one_that_is_still_to_be_made_takes_no_part(
