@@ -118,7 +118,8 @@ def upgrade(cmd, spec, back=False, test=False):
     refresh = {"refresh": True}
 
     def find(said):
-        newer = master.tell(cmd, list(said), "repmgr_node.upgrades", kwarg=refresh)
+        asked = {"timeout": master.TELL_TIMEOUT, "kwarg": refresh}
+        newer = master.ask_again(cmd, list(said), "repmgr_node.upgrades", **asked)
         _require_answers(said, newer)
         refresh["refresh"] = False
         return rolling.for_upgrade(spec, said, newer)
@@ -156,6 +157,12 @@ class _Campaign:
             Function that does what precedes the moves, given what the members said, and in a dry
             run returns it in words.
         """
+        try:
+            return self._run(find, back, prepare)
+        except CommandFailed as err:
+            return self._result(problems=[str(err)])
+
+    def _run(self, find, back, prepare):
         home, first = back or None, ()
         for _ in range(_MOVES_A_NODE * len(self.spec.members)):
             said, troubles = _look(self.cmd, self.spec, began=bool(self.done))
@@ -228,7 +235,9 @@ def _make(cmd, spec, work, move):
     if move.do is Do.EXTENSION:
         replies = master.tell(cmd, [move.node], "repmgr_node.update_extension")
         names = [n.name for n in spec.members]
-        master.tell(cmd, names, "state.apply", arg=["repmgr.daemon"])
+        apply = {"arg": ["repmgr.daemon"], "kwarg": {"queue": True}}
+        told = master.tell(cmd, names, "state.apply", **apply)
+        replies |= {name: reply for name, reply in told.items() if not isinstance(reply, dict)}
     else:
         parts = {"node": move.node, "others": list(move.still)}
         names = [move.node, *move.still]

@@ -197,7 +197,8 @@ def _turn(spec, said, needs, primary, home):
     if reason is not None and needs.in_place:
         gone = {primary, *drained.away(spec, said, reached(said))}
         still = tuple(n.name for n in spec.members if n.name not in gone)
-        return [Move(Do.IN_PLACE, primary, reason, still)], ""
+        found = switchover.archive(reached(said)[primary])
+        return [Move(Do.IN_PLACE, primary, reason, still)], found.problem
     if reason is None and not away:
         return [], ""
     found = switchover.examine(spec, said, {}, home if away else None, due=needs.restarted)

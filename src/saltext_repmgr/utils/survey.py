@@ -346,7 +346,7 @@ def node_ailments(spec, node, seen, run, primary):
     if spec.fence:
         found += guard_ailments(node, seen.guard)
     found += waiting(spec, node, seen)
-    if seen.server is not None and seen.server.outgrown and not seen.repmgrd.attached:
+    if seen.server is not None and seen.server.out_of_step and not seen.repmgrd.attached:
         what = (
             f"repmgrd does not run: its package brings extension {seen.server.extension_offered},"
             f" the database has {seen.server.extension}"

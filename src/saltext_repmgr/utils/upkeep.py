@@ -3,7 +3,6 @@
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import downtime
-from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import limits
@@ -11,6 +10,7 @@ from saltext_repmgr.utils import metadata
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import packages
 from saltext_repmgr.utils import pg_settings
+from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import serverconf
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
@@ -77,6 +77,9 @@ def upgrade(look, name, others, salt):
             _run_new_programs(look)
         _await_stream(look)
     act.restart_daemon(guard_files.UNIT)
+    if look.node.is_witness and look.again().seen.server.outgrown:
+        # Nothing is replicated to it.
+        _update_extension(look)
     # It would not run with another extension than its own, and is started once that is new, too.
     verb = "stop" if look.again().seen.server.outgrown else "restart"
     act.restart_daemon(observe.REPMGRD_UNIT, verb)
@@ -88,11 +91,15 @@ def update_extension(look):
     """Bring repmgr's extension to the version that the installed packages have, on the primary."""
     if not is_primary(look):
         raise Refused(f"{look.node.name} is not the primary, where the extension is updated")
+    return f"extension repmgr {_update_extension(look)}"
+
+
+def _update_extension(look):
     with observe.local_connection(look.spec, look.layout) as connection:
         db.run(connection, "ALTER EXTENSION repmgr UPDATE")
     # What is new in it.
     metadata.create(look.connection, look.spec.password)
-    return f"extension repmgr {look.again().seen.server.extension}"
+    return look.again().seen.server.extension
 
 
 def is_primary(look):
@@ -102,10 +109,9 @@ def is_primary(look):
 
 def _require(look, others):
     """Refuse to take a primary away unless nobody fails over meanwhile."""
-    still = {n.name for n in look.spec.members if drained.is_recorded(look.seen.server, n)}
-    still |= {look.node.name, *others}
-    silent = [n.name for n in look.spec.members if n.name not in still]
-    if is_primary(look) and silent:
+    still = {look.node.name, *others}
+    awake = [name for name in planning.visible(look.seen) if name not in still]
+    if is_primary(look) and awake:
         raise Refused(
             f"{look.node.name} is the primary; 'salt-run repmgr.restart nodes={look.node.name}'"
             " restarts it"

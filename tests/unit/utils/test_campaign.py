@@ -122,6 +122,19 @@ def test_a_minion_that_says_why_not():
     assert (found.done, found.problems) == ((), ("node2: ERROR: no",))
 
 
+def test_what_was_done_is_told_also_when_a_minion_falls_silent():
+    minions = Minions(node2=["shared_buffers"], node3=["shared_buffers"])
+    made = minions.configure
+
+    def fall_silent(name):
+        return made(name) if name != "node3" else "ERROR: no"
+
+    minions.configure = fall_silent
+    found = campaign.restart(minions, SPEC)
+    assert found.problems == (f"node3: ERROR: no; {campaign.AGAIN}",) and not found.done
+    assert "stopped after 0 moves" in found.summary
+
+
 def test_an_upgrade_of_what_is_new_already():
     assert campaign.upgrade(Minions(), SPEC).summary == "upgrade: no node of foobar needs it"
 

@@ -61,6 +61,13 @@ def test_back_to_where_the_primary_was(said):
     ]
 
 
+def test_a_primary_whose_archive_fails_is_not_stopped_in_place(said):
+    change(said, "node1", archive_failing="000000010000000000000002")
+    course = rolling.chart(SPEC, said, Needs({"node1": "less"}, in_place=True))
+    assert [m.do for m in course.moves] == [Do.IN_PLACE]
+    assert "archive_command fails (000000010000000000000002)" in course.problem
+
+
 def test_in_place_the_primary_comes_before_those_that_wait_for_it(said):
     needs = Needs({"node1": "less", "node3": "other"}, {"node2": "less"}, in_place=True)
     assert moves(said, needs) == [
