@@ -18,8 +18,8 @@ WRITTEN = "SELECT pg_current_wal_lsn()"
 FIELDS = {
     *("system_identifier", "in_recovery", "timeline", "lsn", "started", "version", "clients"),
     *("next_xid", "user_objects", "receiver", "upstream_host", "upstream_port", "senders"),
-    *("nodes", "slots", "replay_lsn", "replay_age", "replay_paused"),
-    *("oldest_wal", "has_archive", "repmgrd_pid", "repmgrd_paused"),
+    *("nodes", "slots", "replay_lsn", "replay_age", "replay_paused", "apply_delay"),
+    *("oldest_wal", "has_archive", "repmgrd_pid", "repmgrd_paused", "watched"),
     *("max_wal_senders", "max_replication_slots", "max_slot_wal", "archive_failing"),
     "archive_waiting",
     *("limits", "other_limits", "pending", "extension", "extension_offered"),

@@ -155,7 +155,7 @@ def unpause():
 
 
 @translated
-def switch_over(old, target):
+def switch_over(old, target, away=()):
     """
     Do this node's part when the primary is moved from one node to another. It is made for
     ``salt-run repmgr.switchover``, which gives every node its part at the same moment; alone
@@ -163,6 +163,8 @@ def switch_over(old, target):
 
     old, target
         Names of the primary and of the node that shall be the primary (str).
+    away
+        Names of nodes that are drained and not waited for (list of str).
 
     Returns ``{"comment": what became of it (str)}``. repmgrd is paused while it lasts.
 
@@ -173,7 +175,7 @@ def switch_over(old, target):
         salt -L node1,node2,node3 repmgr_node.switch_over old=node1 target=node2
     """
     look = Look(__pillar__, __opts__, __context__)
-    return {"comment": handover.take_part(look, old, target, __salt__)}
+    return {"comment": handover.take_part(look, old, target, list(away), __salt__)}
 
 
 @translated

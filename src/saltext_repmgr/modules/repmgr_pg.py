@@ -75,9 +75,10 @@ def status(host=None, port=None):
     ``timeline`` (int), ``lsn`` (str, written or received), ``started`` (str, UTC),
     ``version`` (int, server_version_num), ``clients`` (int, sessions other than repmgr's),
     ``receiver``, ``upstream_host``, ``upstream_port``, ``replay_lsn``, ``replay_age`` (float,
-    seconds since the last replayed transaction was committed) and ``replay_paused`` of a standby,
-    ``senders``, ``slots`` and, where repmgr's metadata are there, ``nodes``, ``repmgrd_pid`` and
-    ``repmgrd_paused``.
+    seconds since the last replayed transaction was committed), ``replay_paused`` and ``apply_delay``
+    (int, milliseconds) of a standby, ``senders``, ``slots`` and, where repmgr's metadata are there,
+    ``nodes``, ``repmgrd_pid``, ``repmgrd_paused`` and ``watched`` (int, id of the node that repmgrd
+    watches).
 
     host, port
         As in :py:func:`reachable`.

@@ -7,7 +7,6 @@ from pathlib import Path
 from saltext_repmgr.guard import rules
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
-from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import observe
@@ -23,15 +22,21 @@ from saltext_repmgr.utils.spec import ROLE_NAME
 # The guard of a new primary counts this node among its judges if it has heard of it shortly before;
 # it asks every second at the latest.
 _QUICK_SECONDS = rules.BEFORE_SECONDS - 2
+_REPLAYED = """
+SELECT coalesce(bool_or(replay_lsn >= %(lsn)s), false) AS yes
+  FROM pg_stat_replication WHERE application_name = %(heir)s
+"""
 _SENDERS = "SELECT pid FROM pg_stat_replication WHERE application_name <> %(heir)s"
 _STREAMS = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS yes"
 
 
-def hand_over(look, target, salt):
+def hand_over(look, target, away, salt):
     """Stop this primary for ``target`` and follow that; return what became of it, in words.
 
     target
         Name of the node that is to be the primary.
+    away
+        Names of nodes that are not waited for.
     salt
         Salt's ``__salt__``.
     """
@@ -40,7 +45,7 @@ def hand_over(look, target, salt):
         turn.begin(connection, spec.nodes[target])
         with turn.pausing(look):
             try:
-                return _change_places(look, spec.nodes[target], connection, salt)
+                return _change_places(look, spec.nodes[target], away, connection, salt)
             except RepmgrError:
                 if turn.is_primary(spec, look.node):
                     # It streams from nobody, and nobody else would drop its slot there.
@@ -48,8 +53,8 @@ def hand_over(look, target, salt):
                 raise
 
 
-def _change_places(look, heir, connection, salt):
-    _await_ready(look, heir, connection)
+def _change_places(look, heir, away, connection, salt):
+    _await_ready(look, heir, away, connection)
     # Nothing that can be done before clients wait is left for later.
     membership.aim(look.spec, look.node, look.layout, connection, heir)
     turn.have_clients_wait(connection)
@@ -68,17 +73,20 @@ def _change_places(look, heir, connection, salt):
     return f"a standby of {heir.name}; no node accepted writes for {seconds:.2f} s at most"
 
 
-def _await_ready(look, heir, connection):
-    """Wait until the heir watches this server, which can stop in good order, and no repmgrd would
-    take it for lost."""
-    away = {n.name for n in look.spec.members if drained.is_recorded(look.seen.server, n)}
-    away |= {look.node.name, heir.name}
+def _await_ready(look, heir, away, connection):
+    """Wait until the heir watches this server and replays what it writes, this server can stop in
+    good order, and no repmgrd would take it for lost."""
+    away = {look.node.name, heir.name, *away}
     others = [n for n in look.spec.members if n.name not in away]
+    # It was looked at before a checkpoint that may have taken minutes.
+    written = db.row(connection, "SELECT pg_current_wal_lsn()::text AS lsn")["lsn"]
 
     def waiting():
-        armed = _is_armed(connection, heir)
-        starts = act.is_being_started(look.layout)
-        late = [n.name for n, yes in ((look.node, starts), (heir, not armed)) if yes]
+        late = [look.node.name] if act.is_being_started(look.layout) else []
+        if not _is_armed(connection, heir):
+            late.append(heir.name)
+        elif not db.row(connection, _REPLAYED, {"heir": heir.name, "lsn": written})["yes"]:
+            late.append(f"{heir.name}, which replays too slowly,")
         return late + turn.not_paused(look.spec, others)
 
     turn.await_none(waiting)
@@ -205,9 +213,10 @@ def _take_back(look, heir, timeline):
     except RepmgrError as err:
         membership.start_as_standby(spec, layout)
         raise CommandFailed(
-            f"{heir.name} went away right after its promotion, and somebody followed it already:"
-            " there is no primary before it is back. Where it is lost, promote that standby ('salt"
-            f" NODE repmgr.standby_promote'). {err}"
+            f"{heir.name} went away right after its promotion, and {look.node.name} cannot take the"
+            " role back: there is no primary before it is back. Where it is lost, promote the standby"
+            " with the most WAL ('salt-run repmgr.status' shows it, 'salt NODE repmgr.standby_promote'"
+            f" does it). {err}"
         ) from err
     raise CommandFailed(
         f"{heir.name} went away right after its promotion, and nobody had followed it:"

@@ -163,6 +163,7 @@ class Server:
     replay_lsn: str | None = None  # in recovery, as the two below
     replay_age: float | None = None  # seconds since the last replayed transaction was committed
     replay_paused: bool | None = None
+    apply_delay: int = 0  # recovery_min_apply_delay, in milliseconds
     oldest_wal: str | None = None  # LSN where the WAL begins that a primary still has
     has_archive: bool = False  # it can fetch WAL with a restore_command
     max_wal_senders: int = 0
@@ -183,9 +184,18 @@ class Server:
     @property
     def outgrown(self):
         """Whether the installed packages bring a newer extension: repmgrd does not run with it."""
+        return self._step() > 0
+
+    @property
+    def out_of_step(self):
+        """Whether they bring another one, newer or older."""
+        return self._step() != 0
+
+    def _step(self):
         if self.extension is None or self.extension_offered is None:
-            return False
-        return _numbers(self.extension_offered) > _numbers(self.extension)
+            return 0
+        installed, offered = _numbers(self.extension), _numbers(self.extension_offered)
+        return (offered > installed) - (offered < installed)
 
     def record(self, node_id):
         """Return this server's own row about ``node_id``, or None."""

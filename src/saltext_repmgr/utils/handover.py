@@ -12,18 +12,20 @@ from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.errors import CommandFailed
 
 
-def take_part(look, old, target, salt):
+def take_part(look, old, target, away, salt):
     """Do this node's part and return what became of it, in words.
 
     look
         A :class:`~saltext_repmgr.utils.look.Look` at this node.
     old, target
         Names of the primary and of the node that shall be it.
+    away
+        Names of nodes that are not waited for.
     salt
         Salt's ``__salt__``.
     """
     if look.node.name == old:
-        return demotion.hand_over(look, target, salt)
+        return demotion.hand_over(look, target, away, salt)
     primary = look.spec.nodes[old]
     turn.await_turn(look.spec, primary, look.spec.nodes[target])
     with turn.pausing(look):

@@ -41,7 +41,7 @@ def switch_over(cmd, spec, target=None, test=False):
     if plan.problems or plan.done or test:
         return Result(plan, problems=plan.problems, seconds=time.monotonic() - began)
     names = [name for name in names if name not in plan.away]
-    parts = {"old": plan.primary, "target": plan.target}
+    parts = {"old": plan.primary, "target": plan.target, "away": list(plan.away)}
     replies = master.tell(cmd, names, "repmgr_node.switch_over", kwarg=parts)
     nodes = {name: replies.get(name, "did not say what became of it") for name in names}
     failed = tuple(f"{name}: {text}" for name, text in nodes.items() if name not in _done(replies))

@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 
 from saltext_repmgr.utils import db
+from saltext_repmgr.utils import guard_files
+from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import UsageError
@@ -17,9 +19,11 @@ def begin(spec, layout, minutes):
         raise UsageError(f"minutes is {minutes!r}; give a number, for example minutes=15")
     if not 0 < minutes <= _LONGEST_MINUTES:
         raise UsageError(f"minutes is {minutes}; give more than 0 and at most {_LONGEST_MINUTES}")
-    if not Path(layout.guard_state).is_dir():
+    unit = host.units(guard_files.UNIT)[guard_files.UNIT].state
+    if unit != "active" or not Path(layout.guard_state).is_dir():
         raise CommandFailed(
-            "this node has no guard that would end the pause; run 'state.apply repmgr' first"
+            f"no guard runs on this node that would end the pause (unit: {unit}); run 'state.apply"
+            " repmgr' first"
         )
     until = time.time() + 60 * minutes
     # First, so that no pause is ever without an end.

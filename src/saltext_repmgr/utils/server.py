@@ -46,6 +46,7 @@ SELECT s.system_identifier::text,
             THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8
        END AS replay_age,
        CASE WHEN r.in_recovery THEN pg_is_wal_replay_paused() END AS replay_paused,
+       (SELECT setting::int FROM settings WHERE name = 'recovery_min_apply_delay') AS apply_delay,
        (SELECT count(*) FROM pg_stat_activity
          WHERE backend_type = 'client backend' AND usename IS DISTINCT FROM %(role)s
            AND pid <> pg_backend_pid())::int AS clients,

@@ -105,7 +105,7 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
         _streams(spec, servers, primary, target),
         _lag(servers, primary, target, due),
         _replay(servers, target, primary, due),
-        _archive(servers[primary]),
+        archive(servers[primary]),
         _room(spec, servers, primary, target, followers, due),
         synchronous(whole, target, _below(spec, servers, primary, target), "below it"),
         _siblings(spec, servers, primary, target),
@@ -146,6 +146,7 @@ def fittest(spec, servers, primary, due=()):
         and node.priority > 0
         and not _streams(spec, servers, primary, node.name).problem
         and (node.name in due or not servers[node.name].replay_paused)
+        and not servers[node.name].apply_delay
     ]
 
     def place(node):
@@ -208,6 +209,14 @@ def _lag(servers, primary, target, due):
 
 
 def _replay(servers, target, primary, due):
+    delay = servers[target].apply_delay if target in servers else 0
+    if delay:
+        finding = f"{delay / 1000:g} s late on purpose"
+        problem = (
+            f"recovery_min_apply_delay is set on {target}, and nobody could write until it has"
+            " replayed all; choose another node, or take the setting out first"
+        )
+        return Check("candidate replays", finding, problem)
     if target not in servers or not servers[target].replay_paused:
         return Check("candidate replays", "not paused")
     if target in due:
@@ -217,7 +226,12 @@ def _replay(servers, target, primary, due):
     return Check("candidate replays", "paused", f"replay is paused; {step}")
 
 
-def _archive(primary):
+def archive(primary):
+    """Whether the archive lets a primary go down, which archives all of its WAL first.
+
+    primary
+        Its :class:`~saltext_repmgr.utils.facts.Server`.
+    """
     problem = ""
     if primary.archive_failing:
         problem = (
@@ -344,18 +358,31 @@ def _daemons(spec, said):
                 f"repmgrd of {node.name} is paused: somebody is at work there ('salt {node.name}"
                 " repmgr_node.unpause' ends that)"
             )
-    return Check("repmgrd", "runs everywhere", "; ".join(wrong))
+        if not seen.guard.attached:
+            # It ends pauses, and a cut-off primary.
+            wrong.append(
+                f"the guard of {node.name} does not run ('salt {node.name} state.apply"
+                " repmgr.daemon' starts it)"
+            )
+    return Check("repmgrd and guard", "run everywhere", "; ".join(wrong))
 
 
 def _steps(spec, primary, target, followers):
     moved = [*followers, *(n.name for n in spec.members if n.is_witness)]
     routers = ", ".join(spec.routers)
+    waits = spec.routers and spec.pgbouncer.waits
     lines = (
         f"checkpoint on {primary}",
         "repmgrd is paused on every node; the pause ends by itself",
         (
             f"PgBouncer lets its clients wait, on {routers}, and leads them to {target}"
-            if routers
+            if waits
+            else ""
+        ),
+        (
+            f"PgBouncer leads new connections to {target}, on {routers}; with pool_mode session its"
+            " clients lose theirs"
+            if routers and not waits
             else ""
         ),
         f"{primary} is stopped in good order",

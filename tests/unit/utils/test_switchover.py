@@ -118,8 +118,14 @@ def test_a_standby_with_less_than_the_candidate_would_stop_replaying(said):
 
 def test_a_dry_run_names_the_routers(said):
     pgbouncer = PgBouncerSpec("secret-enough", ("app",), hosts={"router1": "10.0.0.60"})
-    line = "PgBouncer lets its clients wait, on router1, and leads them to node2"
+    line = (
+        "PgBouncer leads new connections to node2, on router1; with pool_mode session its clients"
+        " lose theirs"
+    )
     assert line in examine(said, spec=more(SPEC, pgbouncer=pgbouncer)).steps
+    pooled = more(pgbouncer, settings={"pool_mode": "transaction"})
+    line = "PgBouncer lets its clients wait, on router1, and leads them to node2"
+    assert line in examine(said, spec=more(SPEC, pgbouncer=pooled)).steps
 
 
 def test_one_that_is_drained_is_not_moved_to_and_does_not_follow(said):
@@ -144,6 +150,7 @@ def test_it_is_the_primary_already(said):
     [
         ({}, "node2"),
         ({"node2": {"replay_paused": True}}, "node3"),
+        ({"node2": {"apply_delay": 300000}}, "node3"),
         ({"node3": {"lsn": "0/6000000"}}, "node3"),
         ({"node2": {"receiver": None}}, "node3"),
     ],
@@ -175,6 +182,11 @@ PROBLEMS = {
         "node2 is 67108864 bytes behind",
     ),
     "replay paused": ("node2", {"node2": {"replay_paused": True}}, "replay is paused"),
+    "delayed": (
+        "node2",
+        {"node2": {"apply_delay": 300000}},
+        "recovery_min_apply_delay is set on node2, and nobody could write until it has replayed",
+    ),
     "archive fails": (
         "node2",
         {"node1": {"archive_failing": "000000010000000000000002"}},
@@ -238,6 +250,12 @@ def test_daemons(said, change, words):
     said["node3"] = more(said["node3"], repmgrd=more(said["node3"].repmgrd, **change))
     (problem,) = examine(said).problems
     assert words in problem
+
+
+def test_guards(said):
+    said["node3"] = more(said["node3"], guard=more(said["node3"].guard, attached=False))
+    (problem,) = examine(said).problems
+    assert "the guard of node3 does not run ('salt node3 state.apply repmgr.daemon'" in problem
 
 
 def test_no_primary(said):
