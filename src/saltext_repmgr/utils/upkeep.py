@@ -12,6 +12,7 @@ from saltext_repmgr.utils import packages
 from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import serverconf
+from saltext_repmgr.utils import turn
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
@@ -122,7 +123,7 @@ def _restart(look):
     layout = look.layout
     with look.connection() as connection:
         former = db.rows(connection, _PENDING, {"file": layout.settings_file})
-    act.stop(layout)
+    _stop(look)
     try:
         act.start(look.spec, layout)
     except RepmgrError as err:
@@ -136,6 +137,18 @@ def _restart(look):
             f"{look.node.name} does not start with the new settings and runs with the old ones"
             f" ({names}); correct them in pillar: {err}"
         ) from err
+
+
+def _stop(look):
+    if not is_primary(look):
+        act.stop(look.layout)
+        return
+    # Clients wait, and others may take it for lost once they are not told to keep still any more.
+    act.begin_stop(look.layout)
+    for _ in turn.looks(turn.STOP_SECONDS):
+        if not act.runs(look.layout):
+            return
+    act.stop_at_once(look.layout)
 
 
 def _run_new_programs(look):
