@@ -210,7 +210,7 @@ def test_a_router_that_hangs_keeps_the_primary_where_it_is(cluster, database, wa
     finally:
         hung.run(["systemctl", "kill", "--signal=CONT", "pgbouncer"])
     assert (data["retcode"], data["to"]) == (1, "node2")
-    assert "1 of 4 routers did not pause within 5 s" in data["result"]
+    assert "1 of 4 PgBouncers did not pause within 5 s" in data["result"]
     assert cluster.started("node1") == started
     steady(cluster, wait)
     for router in ROUTERS:

@@ -547,7 +547,7 @@ def repmgrd_running(name):
     if look.seen.server is None and not look.test:
         raise CommandFailed("the server of this node does not run, so there is nothing to watch")
     files = wanted.daemon_files(look.spec, look.node, look.layout, name)
-    if found.attached and not look.test and _watches_another(look):
+    if found.attached and _watches_another(look):
         found = dataclasses.replace(look.seen.repmgrd, attached=False)
     note = "; it is PAUSED, no failover will happen" if found.paused else ""
     return _daemon_running(
