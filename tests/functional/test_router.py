@@ -312,6 +312,34 @@ class TestPlanned:
             routed.restart(spec)
 
 
+class TestTls:
+    def test_to_the_clients_and_to_the_servers(self, routed):
+        spec, server = routed.spec, routed.servers[0]
+        key, certificate = routed.certificate()
+        server.sql(f"ALTER SYSTEM SET ssl_key_file = '{key}'")
+        server.sql(f"ALTER SYSTEM SET ssl_cert_file = '{certificate}'")
+        server.sql("ALTER SYSTEM SET ssl = on")
+        server.sql("SELECT pg_reload_conf()")
+        settings = {
+            **spec.pgbouncer.settings,
+            "client_tls_sslmode": "require",
+            "client_tls_key_file": str(key),
+            "client_tls_cert_file": str(certificate),
+            "server_tls_sslmode": "require",
+        }
+        tls = dataclasses.replace(spec.pgbouncer, settings=settings)
+        routed.restart(dataclasses.replace(spec, pgbouncer=tls))
+        try:
+            with contextlib.closing(routed.client()) as client, client.cursor() as cursor:
+                assert client.info.ssl_in_use
+                cursor.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+                assert cursor.fetchone() == (True,)
+            with pytest.raises(psycopg2.OperationalError, match="TLS required|SSL required"):
+                routed.client(sslmode="disable")
+        finally:
+            routed.restart(spec)
+
+
 class TestFailover:
     def test_a_primary_that_stands_still(self, routed, writer):
         """Clients in the middle of something are let go when there is another primary."""

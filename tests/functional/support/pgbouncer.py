@@ -163,6 +163,13 @@ class Stage:
             text = text.replace(node.host, address)
         return text.replace("/var/run/postgresql", str(self.directory))
 
+    def certificate(self):
+        """Make a key and a certificate that it signed itself; their paths."""
+        key, certificate = self.path("server.key"), self.path("server.crt")
+        argv = ["openssl", "req", "-new", "-x509", "-nodes", "-days", "2", "-subj", "/CN=pgbouncer"]
+        as_postgres(*argv, "-keyout", key, "-out", certificate)
+        return key, certificate
+
     def ini(self):
         return self.here(router_files.ini(self.spec))
 
@@ -225,7 +232,7 @@ class Stage:
 
     # -- looks --------------------------------------------------------------------------
 
-    def client(self, database="app", user=CLIENT[0], password=CLIENT[1]):
+    def client(self, database="app", user=CLIENT[0], password=CLIENT[1], sslmode="prefer"):
         """A client's connection through PgBouncer."""
         connection = psycopg2.connect(
             host="127.0.0.1",
@@ -233,6 +240,7 @@ class Stage:
             dbname=database,
             user=user,
             password=password,
+            sslmode=sslmode,
             connect_timeout=5,
         )
         connection.autocommit = True
