@@ -16,7 +16,7 @@ daemons of {{ node.node }}:
 
 # Before repmgrd: nobody shall fail over who is not guarded.
 repmgr-guard:
-  repmgr.guard_running:
+  repmgr_daemon.guard_running:
     - require:
       - file: /etc/systemd/system/multi-user.target.wants/repmgr-guard.service
 
@@ -33,12 +33,12 @@ repmgr-guard:
 
 # The minion takes repmgr's events to the master.
 events of {{ node.node }}:
-  repmgr.events_watched
+  repmgr_daemon.events_watched
 
 repmgrd:
-  repmgr.repmgrd_running:
+  repmgr_daemon.repmgrd_running:
     - require:
-      - repmgr: repmgr-guard
+      - repmgr_daemon: repmgr-guard
       - file: /etc/systemd/system/repmgrd.service
       - file: /etc/systemd/system/multi-user.target.wants/repmgrd.service
 {%- for path, text in node.purge_units.items() %}
@@ -56,7 +56,7 @@ repmgrd:
     - makedirs: True
 
 {{ node.purge_timer }}:
-  repmgr.timer_running:
+  repmgr_daemon.timer_running:
     - require:
       - file: /etc/systemd/system/timers.target.wants/{{ node.purge_timer }}
 {%- endif %}

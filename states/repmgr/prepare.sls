@@ -54,7 +54,7 @@ packages of {{ node.node }}:
 
 # What repmgr.conf names: the vote, and what takes events.
 {{ node.guard_directory }}:
-  repmgr.guard_installed:
+  repmgr_daemon.guard_installed:
     - require:
       - pkg: packages of {{ node.node }}
 
@@ -65,7 +65,7 @@ packages of {{ node.node }}:
     - require:
       - pkg: packages of {{ node.node }}
       - file: {{ node.spool }}
-      - repmgr: {{ node.guard_directory }}
+      - repmgr_daemon: {{ node.guard_directory }}
 
 {{ node.passfile }}:
   repmgr.passfile:

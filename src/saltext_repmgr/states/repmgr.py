@@ -8,15 +8,11 @@ is a primary here, whatever pillar says. The ``repmgr`` SLS files put the states
 All values come from the pillar key ``repmgr``, so no secret passes through an SLS file.
 """
 
-import dataclasses
-import json
-import os
 import time
 
 from salt.exceptions import CommandExecutionError
 
 from saltext_repmgr.utils import act
-from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import metadata
@@ -26,9 +22,9 @@ from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import rejoin
 from saltext_repmgr.utils import repmgr_conf
-from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
+from saltext_repmgr.utils.boundary import result
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
@@ -44,14 +40,6 @@ _PROGRESS_INTERVAL = 2
 # Autovacuum writes too; twice in a row it does not come in the second that a stop takes.
 _STOP_ATTEMPTS = 3
 
-# repmgrd looks once a second whether its node streams from another one.
-_WATCH_SECONDS = 5
-
-_BEACON_INTERVAL = 2
-_BEACON_HEADER = "# Written by Salt (saltext-repmgr).\n"
-# Where no minion runs Salt knows at once; a busy one may take its time.
-_ANSWER = 20
-
 
 def __virtual__():
     return __virtualname__
@@ -59,12 +47,6 @@ def __virtual__():
 
 def _look():
     return Look(__pillar__, __opts__, __context__)
-
-
-def _result(name, comment, changes=None, result=True):
-    if changes and __opts__["test"] and result:
-        result = None
-    return {"name": name, "result": result, "changes": changes or {}, "comment": comment}
 
 
 def checked(name, problems, comment=""):
@@ -86,7 +68,7 @@ def checked(name, problems, comment=""):
             - problems: []
             - comment: node1 is the primary
     """
-    return _result(name, "\n".join(problems) or comment, result=not problems)
+    return result(name, "\n".join(problems) or comment, result=not problems)
 
 
 @reported
@@ -105,12 +87,12 @@ def assessed(name):
     look = _look().allowed()
     plan, node = look.plan, look.node.name
     if plan.role is None:
-        return _result(name, "; ".join(plan.notes))
+        return result(name, "; ".join(plan.notes))
     words = f"{node} is the {plan.role.value}"
     if plan.role is not Role.PRIMARY:
         words = f"{node} is a {plan.role.value}" + (f" of {plan.primary}" if plan.primary else "")
     steps = ", ".join(f"{a.step.value} ({a.reason})" for a in plan.actions)
-    return _result(name, "; ".join([words, *plan.notes, f"to do: {steps or 'nothing'}"]))
+    return result(name, "; ".join([words, *plan.notes, f"to do: {steps or 'nothing'}"]))
 
 
 @reported
@@ -190,16 +172,16 @@ def rejoined(name):
     look = _look()
     action = look.todo(Step.REJOIN)
     if action is None:
-        return _result(name, "no former primary that is down")
+        return result(name, "no former primary that is down")
     primary = look.spec.nodes[look.plan.primary]
     layout = look.layout
     new = f"standby of {primary.name}"
     changes = {"role": {"old": planning.describe_data(look.seen), "new": new}}
     if look.test:
-        return _result(name, f"would make it a {new}: {action.reason}", changes)
+        return result(name, f"would make it a {new}: {action.reason}", changes)
     if look.seen.running:
         if _streams_after_all(look):
-            return _result(name, "it streams again")
+            return result(name, "it streams again")
         act.stop(layout)
     try:
         rejoin.recover(layout)
@@ -218,7 +200,7 @@ def rejoined(name):
     except (RepmgrError, CommandExecutionError) as err:
         return _make_way(name, look, changes, err)
     look.again()
-    return _result(name, f"{comment}; it is a {new} now", changes)
+    return result(name, f"{comment}; it is a {new} now", changes)
 
 
 def _streams_after_all(look):
@@ -238,9 +220,7 @@ def _make_way(name, look, changes, err):
     kept = act.move_aside(look.layout)
     changes["moved_aside"] = {"old": look.layout.data_directory, "new": kept}
     look.again()
-    return _result(
-        name, f"it cannot be rewound and is kept as {kept}, to be cloned: {err}", changes
-    )
+    return result(name, f"it cannot be rewound and is kept as {kept}, to be cloned: {err}", changes)
 
 
 @reported
@@ -266,7 +246,7 @@ def standby_cloned(name):
     look = _look()
     layout = look.layout
     if look.todo(Step.CLONE) is None:
-        return _result(name, f"{layout.data_directory} needs no clone")
+        return result(name, f"{layout.data_directory} needs no clone")
     plan = look.plan
     source = look.spec.nodes[plan.source]
     changes = {
@@ -283,7 +263,7 @@ def standby_cloned(name):
     if look.test:
         steps = [a for a in plan.actions if a.step in _DATA_STEPS]
         reasons = "; ".join(f"{a.step.value}: {a.reason}" for a in steps)
-        return _result(name, f"would {reasons} (source: {source.name})", changes)
+        return result(name, f"would {reasons} (source: {source.name})", changes)
     note = ""
     if not look.seen.cloning:
         kept = _make_room(look)
@@ -299,9 +279,7 @@ def standby_cloned(name):
     data = act.finish_clone(layout)
     look.again()
     identifier = data.control.system_identifier
-    return _result(
-        name, f"cloned from {source.name}: system identifier {identifier}{note}", changes
-    )
+    return result(name, f"cloned from {source.name}: system identifier {identifier}{note}", changes)
 
 
 _DATA_STEPS = (Step.MOVE_ASIDE, Step.DISCARD_PARTIAL, Step.CLONE)
@@ -374,26 +352,26 @@ def metadata_present(name):
     """
     look = _look().allowed()
     if look.plan.role is Role.STANDBY:
-        return _result(name, "comes with the replication")
+        return result(name, "comes with the replication")
     if look.seen.server is None:
         if not look.test:
             raise CommandFailed("the server does not run")
         everything = {"repmgr": {"old": None, "new": "role, database, extension and rights"}}
-        return _result(name, "would be made once the server runs", everything)
+        return result(name, "would be made once the server runs", everything)
     # Pillar's may be another: it counts once all hosts change together.
     password = passwords.of_member(look.spec, look.node)[0]
     missing = metadata.missing(look.connection, password)
     if not missing:
-        return _result(name, "role, database, extension and rights are as they should be")
+        return result(name, "role, database, extension and rights are as they should be")
     changes = {item: {"old": None, "new": "present"} for item in missing}
     if look.test:
-        return _result(name, f"would make: {', '.join(missing)}", changes)
+        return result(name, f"would make: {', '.join(missing)}", changes)
     metadata.create(look.connection, password)
     look.again()
     left = metadata.missing(look.connection, password)
     if left:
-        return _result(name, f"still missing after the attempt: {', '.join(left)}", changes, False)
-    return _result(name, f"made: {', '.join(missing)}", changes)
+        return result(name, f"still missing after the attempt: {', '.join(left)}", changes, False)
+    return result(name, f"made: {', '.join(missing)}", changes)
 
 
 @reported
@@ -453,10 +431,10 @@ def _registered(name, role):
     look = _look().allowed()
     if look.plan.role is not role:
         word = look.plan.role.value if look.plan.role else "not a member"
-        return _result(name, f"{look.node.name} is {word}; there is nothing to register")
+        return result(name, f"{look.node.name} is {word}; there is nothing to register")
     action = look.todo(Step.REGISTER)
     if action is None:
-        return _result(name, f"registered as {role.value}")
+        return result(name, f"registered as {role.value}")
     changes = {
         "registration": {
             "old": _registration_seen(look),
@@ -464,12 +442,12 @@ def _registered(name, role):
         }
     }
     if look.test:
-        return _result(name, f"would register as {role.value}: {action.reason}", changes)
+        return result(name, f"would register as {role.value}: {action.reason}", changes)
     registration.register(look, __salt__)
     left = look.again().allowed().plan.action(Step.REGISTER)
     if left:
-        return _result(name, f"registered, but {left.reason}", changes, result=False)
-    return _result(name, f"registered as {role.value}: {action.reason}", changes)
+        return result(name, f"registered, but {left.reason}", changes, result=False)
+    return result(name, f"registered as {role.value}: {action.reason}", changes)
 
 
 def _registration_seen(look):
@@ -478,200 +456,3 @@ def _registration_seen(look):
     if record is None:
         return None
     return f"{record.type}, node {record.node_id}, active: {record.active}"
-
-
-@reported
-def guard_installed(name):
-    """
-    Have the guard's programs, configuration and unit on this node.
-
-    name
-        Directory of its programs.
-
-    .. code-block:: yaml
-
-        /usr/local/lib/repmgr-guard:
-          repmgr.guard_installed: []
-    """
-    spec, node, layout = wanted.subject(__pillar__, __opts__["id"])
-    files = guard_files.files(spec, node, layout)
-    missing = [path for path, (text, mode) in files.items() if not host.holds(path, text, mode)]
-    changes = {path: {"old": None, "new": "written"} for path in missing}
-    if not missing or __opts__["test"]:
-        return _result(name, "would be written" if missing else "all is in place", changes)
-    missing_files = {path: files[path] for path in missing}
-    act.install(layout.guard_state, layout.os_user, missing_files)
-    return _result(name, f"{len(missing)} files written", changes)
-
-
-@reported
-def guard_running(name):
-    """
-    Have the guard running, with its present files.
-
-    name
-        Name of the unit.
-
-    .. code-block:: yaml
-
-        repmgr-guard:
-          repmgr.guard_running: []
-    """
-    look = _look()
-    found = look.seen.guard
-    files = {
-        path: text
-        for path, (text, _) in guard_files.files(look.spec, look.node, look.layout).items()
-    }
-    return _daemon_running(name, look, found, files, lambda: look.again().seen.guard)
-
-
-@reported
-def repmgrd_running(name):
-    """
-    Have the failover daemon running, with its present files, and known to its server.
-
-    The daemon is judged by what it does: the server must know its process id. A daemon
-    that somebody paused is left paused, and said to be.
-
-    name
-        Name of the unit.
-
-    .. code-block:: yaml
-
-        repmgrd:
-          repmgr.repmgrd_running: []
-    """
-    look = _look()
-    found = look.seen.repmgrd
-    if look.seen.server is None and not look.test:
-        raise CommandFailed("the server of this node does not run, so there is nothing to watch")
-    files = wanted.daemon_files(look.spec, look.node, look.layout, name)
-    if found.attached and _watches_another(look):
-        found = dataclasses.replace(look.seen.repmgrd, attached=False)
-    note = "; it is PAUSED, no failover will happen" if found.paused else ""
-    return _daemon_running(
-        name, look, found, files, lambda: look.again().seen.repmgrd, note, look.layout.repmgr_conf
-    )
-
-
-def _watches_another(look):
-    """Whether repmgrd goes on watching another node than it should; one that was just moved has
-    some seconds."""
-    deadline = time.monotonic() + _WATCH_SECONDS
-    while upstreams.not_watched(look.spec, look.node, look.seen.server, look.plan.primary):
-        if time.monotonic() > deadline:
-            return True
-        time.sleep(0.5)
-        look.again()
-    return False
-
-
-@reported
-def timer_running(name):
-    """
-    Have a systemd timer waiting for its time, with its present unit file.
-
-    name
-        Name of the timer, with its suffix.
-
-    .. code-block:: yaml
-
-        repmgr-purge.timer:
-          repmgr.timer_running: []
-    """
-    unit = host.units(name)[name]
-    stale = unit.state == "active" and host.changed_since(
-        f"/etc/systemd/system/{name}", unit.loaded
-    )
-    if unit.state == "active" and not stale:
-        return _result(name, "waits for its time")
-    changes = {name: {"old": "older than its file" if stale else "not running", "new": "running"}}
-    if __opts__["test"]:
-        return _result(name, "would be started", changes)
-    act.restart_daemon(name)
-    return _result(name, "started", changes)
-
-
-def _daemon_running(name, look, found, files, observed, note="", reloadable=None):
-    """Have a daemon running that has read its present files, and that is seen to work.
-
-    reloadable
-        The file that it reads again when it is reloaded.
-    """
-    stale = _newer(files, found, look.test, reloadable)
-    if found.attached and not stale:
-        return _result(name, f"running as {found.pid}{note}")
-    old = f"runs as {found.pid}, but does not do its work" if found.pid else "not running"
-    verb = "reload" if found.attached and stale == [reloadable] else "restart"
-    changes = {
-        name: {
-            "old": f"older than {', '.join(stale)}" if found.attached else old,
-            "new": "reloaded" if verb == "reload" else "running",
-        }
-    }
-    if look.test:
-        return _result(name, f"would be {verb}ed", changes)
-    act.restart_daemon(name, verb)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if observed().attached:
-            return _result(name, f"{verb}ed", changes)
-        time.sleep(0.1)
-    comment = f"it does not stay up; look at 'journalctl -u {name}' on this host"
-    return _result(name, comment, changes, result=False)
-
-
-def _newer(files, found, test, reloadable):
-    """Return the files that a running daemon has not read, or, in a dry run, will not have."""
-    if test:
-        return [path for path, text in files.items() if not host.holds(path, text)]
-    read = {reloadable: max(found.started, found.loaded)} if reloadable else {}
-    return [path for path in files if host.changed_since(path, read.get(path, found.started))]
-
-
-@reported
-def events_watched(name):
-    """
-    Have the minion bring repmgr's events to the master's event bus: the beacon ``repmgr``, in a
-    file of the minion's configuration directory for every start of the minion, and in the
-    running minion at once.
-
-    name
-        Anything.
-
-    .. code-block:: yaml
-
-        repmgr's events:
-          repmgr.events_watched: []
-    """
-    included = os.path.dirname(__opts__["default_include"])
-    path = os.path.join(os.path.dirname(__opts__["conf_file"]), included, "repmgr-events.conf")
-    beacon = [{"interval": _BEACON_INTERVAL}]
-    text = f"{_BEACON_HEADER}{json.dumps({'beacons': {'repmgr': beacon}})}\n"
-    written = __states__["file.managed"](
-        path, contents=text.splitlines(), mode="0644", makedirs=True
-    )
-    if written["result"] is False:
-        return {**written, "name": name}
-    changes = {path: written["changes"]} if written["changes"] else {}
-    # A minion that does not run reads the file when it starts.
-    running = _beacons_of_minion()
-    if running is not None and running.get("repmgr") != beacon:
-        changes["repmgr"] = {"old": running.get("repmgr"), "new": beacon}
-        if not __opts__["test"]:
-            _set_beacon(beacon, "repmgr" in running)
-    would = "would be" if changes and __opts__["test"] else "are"
-    return _result(name, f"repmgr's events {would} read every {_BEACON_INTERVAL} s", changes)
-
-
-def _beacons_of_minion():
-    """Return the beacons of the running minion, or None where none runs."""
-    return __salt__["beacons.list"](return_yaml=False, include_pillar=False, timeout=_ANSWER)
-
-
-def _set_beacon(beacon, known):
-    verb = "modify" if known else "add"
-    done = __salt__[f"beacons.{verb}"]("repmgr", beacon, timeout=_ANSWER)
-    if not done["result"]:
-        raise CommandFailed(f"{done['comment']}; restart the minion, which reads it from its file")

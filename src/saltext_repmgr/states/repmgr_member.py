@@ -12,6 +12,7 @@ from saltext_repmgr.utils import slots
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
+from saltext_repmgr.utils.boundary import result
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.look import Look
 from saltext_repmgr.utils.plan import Step
@@ -29,12 +30,6 @@ def __virtual__():
 
 def _look():
     return Look(__pillar__, __opts__, __context__)
-
-
-def _result(name, comment, changes=None, result=True):
-    if changes and __opts__["test"] and result:
-        result = None
-    return {"name": name, "result": result, "changes": changes or {}, "comment": comment}
 
 
 @reported
@@ -57,18 +52,18 @@ def upstream_followed(name):
     look = _look().allowed()
     action = look.todo(Step.FOLLOW)
     if action is None:
-        return _result(name, "; ".join(["nothing to move", *look.plan.notes]))
+        return result(name, "; ".join(["nothing to move", *look.plan.notes]))
     spec, node, plan = look.spec, look.node, look.plan
     changes = {"upstream": {"old": look.seen.server.upstream_host, "new": plan.source}}
     if look.test:
-        return _result(name, f"would follow {plan.source}: {action.reason}", changes)
+        return result(name, f"would follow {plan.source}: {action.reason}", changes)
     old = membership.moved_from(spec, look.seen, plan)
     membership.follow(spec, node, look.layout, spec.nodes[plan.source])
     note = ""
     if old is not None and membership.drop_member_slot(spec, old, node.slot):
         note = f"; its slot on {old.name} is dropped"
     look.again()
-    return _result(name, f"follows {plan.source}: {action.reason}{note}", changes)
+    return result(name, f"follows {plan.source}: {action.reason}{note}", changes)
 
 
 @reported
@@ -90,11 +85,11 @@ def left(name):
     """
     look = _look()
     if look.todo(Step.LEAVE) is None:
-        return _result(name, f"{look.node.name} is no member")
+        return result(name, f"{look.node.name} is no member")
     service = look.layout.service
     changes = {look.node.name: {"old": "member", "new": f"{service} and repmgrd stopped"}}
     if look.test:
-        return _result(name, f"would stop {service} and repmgrd; the data stay", changes)
+        return result(name, f"would stop {service} and repmgrd; the data stay", changes)
     old = upstreams.upstream_of(look.spec, look.seen.server) if look.seen.server else None
     membership.leave(look.layout, wanted.own_units())
     note = ""
@@ -103,7 +98,7 @@ def left(name):
     look.again()
     if look.seen.running:
         raise CommandFailed(f"{service} was started again; look at 'journalctl -u {service}'")
-    return _result(name, f"has left; its data stay in {look.layout.data_directory}{note}", changes)
+    return result(name, f"has left; its data stay in {look.layout.data_directory}{note}", changes)
 
 
 @reported
@@ -123,12 +118,12 @@ def departed_forgotten(name):
     look = _look()
     plan, server = look.plan, look.seen.server
     if plan.role is not Role.PRIMARY or server is None:
-        return _result(name, "the primary does this")
+        return result(name, "the primary does this")
     # What is acted on is observed anew.
     server = (look if look.test else look.again().allowed()).seen.server
     gone = [n for n in leaving.leavers(look.spec, {look.node.name: server}) if server.record(n.id)]
     if not gone:
-        return _result(name, "no node that left is registered")
+        return result(name, "no node that left is registered")
     streaming = {s.application_name for s in server.senders}
     waiting = [n.name for n in gone if n.name in streaming and not look.run.announced]
     changes = {
@@ -140,10 +135,10 @@ def departed_forgotten(name):
     if waiting:
         note = f"; still streaming: {', '.join(waiting)} ('salt {waiting[0]} state.apply repmgr')"
     if look.test:
-        return _result(name, f"would forget: {', '.join(changes) or 'none'}{note}", changes)
+        return result(name, f"would forget: {', '.join(changes) or 'none'}{note}", changes)
     _forget(look, [n for n in gone if n.name in changes], list(server.nodes))
     look.again()
-    return _result(name, f"forgotten: {', '.join(changes) or 'none'}{note}", changes)
+    return result(name, f"forgotten: {', '.join(changes) or 'none'}{note}", changes)
 
 
 def _forget(look, nodes, records):
@@ -190,16 +185,16 @@ def slots_tidied(name):
     told = "; ".join(s.line for s in found if s not in unused)
     changes = {s.slot.slot_name: {"old": f"inactive: {s.why}", "new": None} for s in unused}
     if not unused:
-        return _result(name, told or "no slot is left over")
+        return result(name, told or "no slot is left over")
     if look.test:
-        return _result(
+        return result(
             name, "; ".join(["would drop what is unused", *filter(None, [told])]), changes
         )
     with look.connection() as connection:
         for stray in unused:
             membership.drop_slot(connection, stray.slot.slot_name)
     look.again()
-    return _result(name, "; ".join(["dropped", *filter(None, [told])]), changes)
+    return result(name, "; ".join(["dropped", *filter(None, [told])]), changes)
 
 
 def _strays(look):

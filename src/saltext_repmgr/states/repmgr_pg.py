@@ -13,6 +13,7 @@ from saltext_repmgr.utils import serverconf
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
+from saltext_repmgr.utils.boundary import result
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.facts import Content
@@ -29,12 +30,6 @@ def __virtual__():
 
 def _look():
     return Look(__pillar__, __opts__, __context__).allowed()
-
-
-def _result(name, comment, changes=None, result=True):
-    if changes and __opts__["test"] and result:
-        result = None
-    return {"name": name, "result": result, "changes": changes or {}, "comment": comment}
 
 
 @reported
@@ -64,7 +59,7 @@ def cluster_present(name):
         changes["data_directory"] = {"old": content.value, "new": layout.data_directory}
     if look.test:
         reason = create.reason if create else "it has no configuration yet"
-        return _result(name, f"would make {what}: {reason}", changes)
+        return result(name, f"would make {what}: {reason}", changes)
     if not create and content is not Content.POSTGRES:
         raise CommandFailed(f"{layout.data_directory} holds no data to configure a server for")
     settings = {}
@@ -72,7 +67,7 @@ def cluster_present(name):
         settings = act.portable_settings(look.spec, layout, look.spec.nodes[look.plan.primary])
     act.create_cluster(look.spec, layout, settings)
     look.again()
-    return _result(name, f"made {what}", changes)
+    return result(name, f"made {what}", changes)
 
 
 def _configured(name, what, layout, create):
@@ -88,9 +83,9 @@ def _configured(name, what, layout, create):
         changes = {layout.start_file: {"old": "manual", "new": "auto"}}
         if not __opts__["test"]:
             membership.come_back(layout)
-        return _result(name, f"{what} starts at boot, as its node is back", changes)
+        return result(name, f"{what} starts at boot, as its node is back", changes)
     if create is None:
-        return _result(name, f"{what} is configured for {configured}")
+        return result(name, f"{what} is configured for {configured}")
     raise Refused(
         f"{what} is configured, but its data directory {configured} is gone. If a new cluster"
         f" shall begin here, remove the configuration first: 'pg_dropcluster {layout.version}"
@@ -119,7 +114,7 @@ def hba_present(name):
         if not __opts__["test"]:
             raise CommandFailed(f"{name} does not exist; the server is not configured yet")
         changes = {name: {"old": None, "new": "made, with a block of ours"}}
-        return _result(name, "would be made with the server's configuration", changes)
+        return result(name, "would be made with the server's configuration", changes)
     return __states__["file.blockreplace"](
         name,
         marker_start="# repmgr, written by Salt: begin",
@@ -162,7 +157,7 @@ def running(name, restart=None):
         if pending.stale_files:
             changes["configuration"] = {"old": "older than its files", "new": "reloaded"}
             if look.test:
-                return _result(name, f"would be reloaded for {pending.stale_files}", changes)
+                return result(name, f"would be reloaded for {pending.stale_files}", changes)
             pending = serverconf.reload(connection)
     if pending.errors:
         raise CommandFailed(f"the old configuration stays in force, the new one: {pending.errors}")
@@ -171,15 +166,15 @@ def running(name, restart=None):
     if pending.restart and restart:
         changes["server"] = {"old": f"needs a restart for {pending.restart}", "new": "restarted"}
         if look.test:
-            return _result(name, f"would be restarted for {pending.restart}", changes)
+            return result(name, f"would be restarted for {pending.restart}", changes)
         act.restart(look.spec, look.layout)
         look.again()
-        return _result(name, f"restarted for {pending.restart}", changes)
+        return result(name, f"restarted for {pending.restart}", changes)
     notes = [h.line for h in limits.settle(look.spec, look.node, look.seen)[1]]
     if pending.restart:
         notes.insert(0, f"a restart is needed for {pending.restart}")
     note = "".join(f"; {line}" for line in notes) + (f" ({survey.RESTART})" if notes else "")
-    return _result(name, f"running{note}", changes)
+    return result(name, f"running{note}", changes)
 
 
 def _start(name, look):
@@ -188,14 +183,14 @@ def _start(name, look):
     if action is None:
         raise Refused("the server is down, and the plan of this node does not start it")
     if look.test:
-        return _result(name, f"would be started: {action.reason}", changes)
+        return result(name, f"would be started: {action.reason}", changes)
     act.start(look.spec, look.layout)
     look.again()
     with look.connection() as connection:
         errors = serverconf.pending(connection).errors
     if errors:
         raise CommandFailed(f"started, but its configuration has errors: {errors}")
-    return _result(name, f"started: {action.reason}", changes)
+    return result(name, f"started: {action.reason}", changes)
 
 
 def mod_watch(name, sfun=None, **_kwargs):
@@ -207,5 +202,5 @@ def mod_watch(name, sfun=None, **_kwargs):
     """
     changes = {"configuration": {"old": "as running", "new": "reloaded"}}
     if sfun == "running" and __opts__["test"]:
-        return _result(name, "would be reloaded for its changed configuration", changes)
-    return _result(name, "its configuration is in force")
+        return result(name, "would be reloaded for its changed configuration", changes)
+    return result(name, "its configuration is in force")

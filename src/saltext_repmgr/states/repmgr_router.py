@@ -12,6 +12,7 @@ from saltext_repmgr.utils import router_files
 from saltext_repmgr.utils import router_observe
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
+from saltext_repmgr.utils.boundary import result
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.look import Look
 from saltext_repmgr.utils.spec import Layout
@@ -28,12 +29,6 @@ def __virtual__():
 
 def _spec():
     return wanted.router_of(__pillar__, __opts__["id"])
-
-
-def _result(name, comment, changes=None, result=True):
-    if changes and __opts__["test"] and result:
-        result = None
-    return {"name": name, "result": result, "changes": changes or {}, "comment": comment}
 
 
 @reported
@@ -55,26 +50,26 @@ def access_present(name):
     look = Look(__pillar__, __opts__, __context__).allowed()
     wants = look.spec.pgbouncer
     if look.plan.role is not Role.PRIMARY:
-        return _result(name, "comes with the replication")
+        return result(name, "comes with the replication")
     if look.seen.server is None:
         if not look.test:
             raise CommandFailed("the server does not run")
         changes = {"pgbouncer": {"old": None, "new": "role and functions"}}
-        return _result(name, "would be made once the server runs", changes)
+        return result(name, "would be made once the server runs", changes)
     absent = router_access.absent(look.connection, wants.databases)
     there = [database for database in wants.databases if database not in absent]
     told = [f"database {n} does not exist; create it and run again" for n in absent]
     missing = router_access.missing(look.connection, there)
     if not missing:
-        return _result(name, "; ".join(["role and functions are as they should be", *told]))
+        return result(name, "; ".join(["role and functions are as they should be", *told]))
     changes = {item: {"old": None, "new": "present"} for item in missing}
     if look.test:
-        return _result(name, "; ".join([f"would make: {', '.join(missing)}", *told]), changes)
+        return result(name, "; ".join([f"would make: {', '.join(missing)}", *told]), changes)
     router_access.create(look.connection, wants.password, there)
     left = router_access.missing(look.connection, there)
     if left:
-        return _result(name, f"still missing after the attempt: {', '.join(left)}", changes, False)
-    return _result(name, "; ".join([f"made: {', '.join(missing)}", *told]), changes)
+        return result(name, f"still missing after the attempt: {', '.join(left)}", changes, False)
+    return result(name, "; ".join([f"made: {', '.join(missing)}", *told]), changes)
 
 
 @reported
@@ -97,11 +92,11 @@ def installed(name):
     if not router_act.has_databases():
         changes[router_files.DATABASES] = {"old": None, "new": "written, empty"}
     if not changes or __opts__["test"]:
-        return _result(name, "would be written" if changes else "all is in place", changes)
+        return result(name, "would be written" if changes else "all is in place", changes)
     missing_files = {path: files[path] for path in missing}
     act.install(router_files.STATE_DIRECTORY, Layout.os_user, missing_files)
     router_act.have_databases()
-    return _result(name, f"{len(changes)} files written", changes)
+    return result(name, f"{len(changes)} files written", changes)
 
 
 @reported
@@ -192,7 +187,7 @@ def pgbouncer_running(name):
     else:
         stale = [path for path in texts if host.changed_since(path, unit.loaded)]
     if unit.state == "active" and not stale:
-        return _result(name, f"running as {unit.pid}")
+        return result(name, f"running as {unit.pid}")
     if unit.state != "active":
         verb, old = "restart", f"not running ({unit.state})"
     else:
@@ -200,15 +195,15 @@ def pgbouncer_running(name):
         verb, old = ("restart" if fixed else "reload"), f"older than {', '.join(stale)}"
     changes = {name: {"old": old, "new": f"{verb}ed"}}
     if __opts__["test"]:
-        return _result(name, f"would be {verb}ed", changes)
+        return result(name, f"would be {verb}ed", changes)
     act.restart_daemon(name, verb)
     error = "it did not start"
     for _ in act.polls(_READY_SECONDS):
         error = router_act.console_error(spec)
         if not error:
-            return _result(name, f"{verb}ed", changes)
+            return result(name, f"{verb}ed", changes)
     comment = f"it does not answer: {error}; look at 'journalctl -u {name}' on this host"
-    return _result(name, comment, changes, result=False)
+    return result(name, comment, changes, result=False)
 
 
 @reported
@@ -232,14 +227,14 @@ def running(name):
     else:
         stale = [path for path in files if host.changed_since(path, found.started)]
     if found.attached and not stale:
-        return _result(name, f"running as {found.pid}")
+        return result(name, f"running as {found.pid}")
     old = f"older than {', '.join(stale)}" if found.attached else f"not running ({found.unit})"
     changes = {name: {"old": old, "new": "running"}}
     if __opts__["test"]:
-        return _result(name, "would be restarted", changes)
+        return result(name, "would be restarted", changes)
     act.restart_daemon(name)
     for _ in act.polls(_READY_SECONDS):
         if router_observe.daemon().attached:
-            return _result(name, "restarted", changes)
+            return result(name, "restarted", changes)
     comment = f"it does not stay up; look at 'journalctl -u {name}' on this host"
-    return _result(name, comment, changes, result=False)
+    return result(name, comment, changes, result=False)

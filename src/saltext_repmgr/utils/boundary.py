@@ -28,8 +28,15 @@ def translated(function):
     return wrapper
 
 
+def result(name, comment, changes=None, result=True):  # pylint: disable=redefined-outer-name
+    """Return what a state function returns; one that is :func:`reported` need not care whether its
+    changes are only announced."""
+    return {"name": name, "result": result, "changes": changes or {}, "comment": comment}
+
+
 def reported(function):
-    """Let a state function return its errors as a failed result with a readable comment.
+    """Let a state function return its errors as a failed result with a readable comment, and what it
+    would change in a dry run as neither success nor failure.
 
     The name of the state must be the function's first argument.
     """
@@ -37,7 +44,10 @@ def reported(function):
     @functools.wraps(function)
     def wrapper(name, *args, **kwargs):
         try:
-            return function(name, *args, **kwargs)
+            done = function(name, *args, **kwargs)
+            # Salt's loader puts it into the module that the function is of.
+            dry = function.__globals__["__opts__"]["test"]
+            return {**done, "result": None} if dry and done["changes"] and done["result"] else done
         except (RepmgrError, CommandExecutionError, SaltInvocationError) as err:
             return {"name": name, "result": False, "changes": {}, "comment": str(err)}
 

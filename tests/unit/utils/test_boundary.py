@@ -29,9 +29,13 @@ def raising(error):
     return function
 
 
+# As Salt's loader has it in a module.
+__opts__ = {"test": False}
+
+
 def returning(name, first=1, *, second=None):
     """Documented."""
-    return name, first, second
+    return boundary.result(name, f"{first}, {second}", {"a": "b"} if first else None)
 
 
 @pytest.mark.parametrize("error", INVOCATION, ids=lambda error: type(error).__name__)
@@ -71,4 +75,13 @@ def test_the_function_shows_through(decorator):
     assert inspect.signature(wrapped) == inspect.signature(returning)
     assert (wrapped.__name__, wrapped.__doc__) == ("returning", "Documented.")
     assert wrapped.__module__ == __name__
-    assert wrapped("x", 2, second=3) == ("x", 2, 3)
+    assert wrapped("x", 2, second=3) == returning("x", 2, second=3)
+
+
+@pytest.mark.parametrize(
+    ("dry", "first", "expected"), [(True, 1, None), (True, 0, True), (False, 1, True)]
+)
+def test_changes_that_are_only_announced(monkeypatch, dry, first, expected):
+    monkeypatch.setitem(__opts__, "test", dry)
+    done = boundary.reported(returning)("x", first)
+    assert (done["result"], bool(done["changes"])) == (expected, bool(first))
