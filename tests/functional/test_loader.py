@@ -67,6 +67,7 @@ def test_the_source_has_what_the_readme_promises():
         ("modules", "repmgr_cluster"),
         ("modules", "repmgr_router"),
         ("states", "repmgr"),
+        ("states", "repmgr_daemon"),
         ("states", "repmgr_member"),
         ("states", "repmgr_pg"),
         ("states", "repmgr_cluster"),
