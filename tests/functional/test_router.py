@@ -295,6 +295,21 @@ class TestPlanned:
         until(lambda: not routed.state()["paused"], "the end of the pause")
         assert routed.ask(WHERE) == server.address
 
+    def test_a_pgbouncer_that_dies_is_not_waited_for_any_more(self, routed):
+        server = routed.servers[0]
+        with contextlib.closing(routed.client()) as client, client.cursor() as of_client:
+            of_client.execute("BEGIN; INSERT INTO t VALUES (3)")
+            with server.connect("postgres") as connection, connection.cursor() as cursor:
+                cursor.execute(LOCK)
+                until(lambda: routed.state()["paused"], "the pause")
+                time.sleep(0.5)
+                assert server.sql(TOLD) == "0"
+                routed.end(routed.pgbouncer)
+                until(lambda: server.sql(TOLD) == "1", "the word that nobody is served")
+        routed.start_pgbouncer()
+        until(lambda: not routed.state()["paused"], "the end of the pause")
+        assert routed.ask(WHERE) == server.address
+
     def test_clients_of_session_pools_are_not_waited_for(self, routed):
         server, spec = routed.servers[0], routed.spec
         settings = {**spec.pgbouncer.settings, "pool_mode": "session"}

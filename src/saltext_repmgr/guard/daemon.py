@@ -46,6 +46,7 @@ class Guard:
         self.starter = None
         self.orphaned_at = None
         self.heir = None
+        self.repmgrd = (None, 0.0)
         self.astray_at = None
         self.next_housekeeping = 0.0
         self.housekeeper = None
@@ -162,13 +163,18 @@ class Guard:
         own = self.local.answer
         if not self.told.witness or own is None:
             return
-        primary = rules.astray(own, [probe.member(now) for probe in self.probes.values()])
+        if own.repmgrd_pid != self.repmgrd[0]:
+            self.repmgrd = (own.repmgrd_pid, now)
+        primary = None
+        # One that has just begun looks for the primary first.
+        if now - self.repmgrd[1] >= rules.DAEMON_SECONDS:
+            primary = rules.astray(own, [probe.member(now) for probe in self.probes.values()])
         if primary is None:
             self.astray_at = None
         elif self.astray_at is None:
             self.astray_at = now
         elif now - self.astray_at >= rules.ASTRAY_SECONDS:
-            self.astray_at = now + rules.DAEMON_SECONDS
+            self.astray_at = None
             log(
                 f"repmgrd still watches node {own.upstream}, a standby by now: it is ended, to find"
                 f" {primary.name}"

@@ -31,7 +31,7 @@ BEFORE_SECONDS = 5
 ORPHANED_SECONDS = 15
 # Whoever moves the primary may tell a witness so, too.
 ASTRAY_SECONDS = 1
-# A daemon that was ended is back by then.
+# A daemon that was just started watches somebody by then.
 DAEMON_SECONDS = 10
 
 

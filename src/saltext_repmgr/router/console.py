@@ -56,6 +56,11 @@ class Console:
             self._let_go()
             raise
 
+    @property
+    def holds(self):
+        """Whether :meth:`pause` reached PgBouncer, and nothing ended it."""
+        return bool(self._holding)
+
     def paused(self):
         """Whether what :meth:`pause` asked for is done: no client is being served any more."""
         return bool(self._holding) and all(

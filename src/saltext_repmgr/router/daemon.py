@@ -182,13 +182,22 @@ class Router:
     def _tell(self):
         """Let the primary know, which waits for it, when no client is served any more that can be
         held back."""
-        paused = self.hold.since is not None and (
-            not self.told.waits or self.console.paused() or self.console.is_gone()
-        )
+        paused = self.hold.since is not None and (not self.told.waits or self._is_idle())
         if paused != self.paused:
             self.paused = paused
             for probe in self.probes:
                 probe.hurry()
+
+    def _is_idle(self):
+        # It may have gone with all of its clients, before it was asked to pause or since.
+        if not self.console.holds:
+            return self.console.is_gone()
+        try:
+            return self.console.paused()
+        except psycopg2.Error:
+            if self.console.is_gone():
+                return True
+            raise
 
     def _pace(self, members):
         """Look more often while clients wait, or are about to."""

@@ -193,6 +193,7 @@ def _start(name, look):
     return result(name, f"started: {action.reason}", changes)
 
 
+@reported
 def mod_watch(name, sfun=None, **_kwargs):
     """
     Announce the reload that a changed file will bring (``running`` only).

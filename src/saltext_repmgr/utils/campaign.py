@@ -131,7 +131,7 @@ def _require_answers(names, replies):
     told = {name: replies.get(name, "its minion does not answer") for name in names}
     wrong = [f"{name}: {text}" for name, text in told.items() if not isinstance(text, dict)]
     if wrong:
-        raise CommandFailed("; ".join([*wrong, AGAIN]))
+        raise CommandFailed("; ".join(wrong))
 
 
 def _require_home(spec, back):

@@ -360,7 +360,7 @@ def _routers(seen: View) -> Iterator[Problem]:
 
 def _passwords(seen: View) -> Iterator[Problem]:
     """Pillar's must be in force."""
-    for ailment in rotation.ailments(seen.passwords):
+    for ailment in rotation.ailments(seen.passwords, away=seen.drained):
         yield _degraded("", ailment.what, ailment.step)
 
 

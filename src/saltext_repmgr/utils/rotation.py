@@ -56,10 +56,14 @@ def read(replies: Mapping[str, object]):
     }
 
 
-def due(found: Mapping[str, Passwords]):
+def due(found: Mapping[str, Passwords], away=()):
     """Return the names of the roles for which a host has another password than pillar, or whose
-    change was not ended."""
-    late = _late(found)
+    change was not ended.
+
+    away
+        Names of the nodes that are drained.
+    """
+    late = _late(found, away)
     roles = {
         "repmgr": late["repmgr"],
         "pgbouncer": late["pgbouncer"] or any(p.detour for p in found.values()),
@@ -67,22 +71,24 @@ def due(found: Mapping[str, Passwords]):
     return tuple(role for role, yes in roles.items() if yes)
 
 
-def _late(found):
+def _late(found, away):
     """The names of the hosts on which a role's password is not in force."""
     return {
-        "repmgr": sorted(name for name, p in found.items() if p.due),
+        "repmgr": sorted(name for name, p in found.items() if p.due and name not in away),
         "pgbouncer": sorted(name for name, p in found.items() if p.router_due),
     }
 
 
-def ailments(found: Mapping[str, Passwords], planned=False):
+def ailments(found: Mapping[str, Passwords], planned=False, away=()):
     """Return an :class:`~saltext_repmgr.utils.ailment.Ailment` for each role whose password in
     pillar is not in force everywhere.
 
     planned
         Whether a run that is only tried would change that.
+    away
+        Names of the nodes that are drained.
     """
-    for role, late in _late(found).items():
+    for role, late in _late(found, away).items():
         what = f"pillar's password of role {role} is not in force on {', '.join(late)}"
         if late:
             yield Ailment("", what, f"{STEP} changes it", planned=planned)
@@ -99,10 +105,12 @@ def examine(spec: ClusterSpec, said, missing, found: Mapping[str, Passwords]) ->
     found
         The :class:`~saltext_repmgr.utils.facts.Passwords` of all that answered.
     """
-    roles = due(found)
+    servers = reached(said)
+    # Who is drained gets it when it is back.
+    away = drained.away(spec, said, servers)
+    roles = due(found, away)
     if not roles:
         return Rotation(spec.cluster)
-    servers = reached(said)
     live = primaries(spec, servers)
     if len(live) != 1:
         problem = two_primaries(servers, live) if live else f"no node is the primary; {_HEAL} first"
@@ -110,8 +118,6 @@ def examine(spec: ClusterSpec, said, missing, found: Mapping[str, Passwords]) ->
     primary = live[0]
     # What was begun has to be ended, also with those that are there.
     begun = not _unbegun(found[primary], roles)
-    # Who is drained gets it when it is back.
-    away = drained.away(spec, said, servers)
     names = tuple(
         n.name
         for n in spec.members

@@ -160,7 +160,7 @@ def survey(spec: ClusterSpec, replies: Mapping[str, object]) -> Survey:
         reason="; ".join([reason, *(drained.ailment(n, d, False).line for n, d in away.items())]),
         routers=tuple(routers),
         host_keys=_host_keys(spec, reports),
-        passwords=_to_rotate(chosen, observations, replies),
+        passwords=_to_rotate(spec, chosen, observations, replies),
     )
 
 
@@ -169,12 +169,13 @@ def _host_keys(spec, reports):
     return {address: tuple(key.split()[:2]) for address, key in told.items() if key}
 
 
-def _to_rotate(chosen, observations, replies):
+def _to_rotate(spec, chosen, observations, replies):
     """Nothing can be changed while nobody is the primary; what is in force stays so."""
-    live = plan.reached(observations).get(chosen.primary)
+    servers = plan.reached(observations)
+    live = servers.get(chosen.primary)
     if live is None or live.in_recovery or live.nodes is None:
         return ()
-    return rotation.due(rotation.read(replies))
+    return rotation.due(rotation.read(replies), drained.away(spec, observations, servers))
 
 
 def _work(spec, observations, chosen, going, departing):
@@ -303,7 +304,7 @@ def ailments(spec: ClusterSpec, replies: Mapping[str, object], test=False):
         found += _leftovers(spec, _servers(observations), chosen.primary)
         for router in routers.values():
             found += routing.ailments(spec, router, chosen.primary)
-        found += rotation.ailments(rotation.read(replies), planned=test)
+        found += rotation.ailments(rotation.read(replies), test, away)
     return found
 
 

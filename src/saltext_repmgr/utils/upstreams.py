@@ -47,7 +47,11 @@ def not_watched(spec, node, server, primary):
     primary
         Name of the primary, or None; a witness has no other upstream.
     """
-    if server is None or server.watched is None or node.name == primary:
+    if primary in (None, node.name) or server is None or server.watched is None:
+        return None
+    record = server.record(node.id)
+    if not node.is_witness and record is not None and record.upstream_node_id == server.watched:
+        # It goes by its own copy of the records, which it may replay with a delay.
         return None
     upstream = spec.nodes.get(primary) if node.is_witness else upstream_of(spec, server)
     return upstream.name if upstream is not None and upstream.id != server.watched else None

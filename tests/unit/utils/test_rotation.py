@@ -153,6 +153,10 @@ def test_one_that_is_drained_is_not_waited_for(
         said["node1"] = more(said["node1"], server=more(said["node1"].server, nodes=nodes))
     plan = examine(said, found, missing)
     assert (plan.nodes, plan.problems) == (("node1", "node3", "node4"), ())
+    # And when the others have it, that is all.
+    done = {name: STALE if name == "node2" else DONE for name in found}
+    assert examine(said, done, missing).roles == ()
+    assert list(rotation.ailments(done, away=["node2"])) == []
 
 
 def test_one_that_is_still_to_be_made_takes_no_part(

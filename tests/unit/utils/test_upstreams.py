@@ -104,6 +104,8 @@ def test_a_slot_that_is_missing_is_made(receiver, slots, settings, reason):
         ("node3", standby(), None),
         ("node3", None, None),
         ("node3", standby(upstream_host="10.0.0.2", watched=2), None),
+        # What it has replayed is older.
+        ("node3", standby(upstream_host="10.0.0.2", watched=1), None),
         ("node3", ON_STRANGER, None),
         ("node4", server(watched=1), None),
         ("node4", server(watched=2), "node1"),
