@@ -1,0 +1,62 @@
+"""What the guard of a witness does about a repmgrd that watches a former primary."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+
+from saltext_repmgr.guard import daemon
+from saltext_repmgr.guard import rules
+from tests.unit.guard import test_rules
+from tests.unit.guard.test_rules import member
+
+MEMBERS = [member(2), member(3, test_rules.TestAstray.NEW)]
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    found = []
+    monkeypatch.setattr(daemon.processes, "end", lambda pid, name: found.append((pid, name)))
+    return found
+
+
+@pytest.fixture
+def guard():
+    # Without the files of a host.
+    made = object.__new__(daemon.Guard)
+    made.told = SimpleNamespace(witness=True)
+    made.local = SimpleNamespace(answer=test_rules.TestAstray.OWN)
+    made.probes = {m.node_id: SimpleNamespace(member=lambda now, m=m: m) for m in MEMBERS}
+    made.repmgrd, made.astray_at = (77, -60.0), None
+    return made
+
+
+def look(guard, seconds, pid=77):
+    """Look four times a second; what became of repmgrd's process."""
+    guard.local.answer = dataclasses.replace(test_rules.TestAstray.OWN, repmgrd_pid=pid)
+    begin, end = seconds
+    now = begin
+    while now < end:
+        guard._lead_back(now)  # pylint: disable=protected-access
+        now += rules.STEP_SECONDS
+
+
+def test_it_is_ended_once_somebody_had_the_time_to_tell_it(guard, ended):
+    look(guard, (0, rules.ASTRAY_SECONDS))
+    assert ended == []
+    look(guard, (rules.ASTRAY_SECONDS, 2))
+    assert set(ended) == {(77, "repmgrd")}
+
+
+def test_one_that_has_just_begun_is_given_time(guard, ended):
+    look(guard, (0, 2), pid=None)
+    look(guard, (2, 2 + rules.DAEMON_SECONDS), pid=78)
+    assert ended == []
+    look(guard, (2 + rules.DAEMON_SECONDS, 4 + rules.DAEMON_SECONDS), pid=78)
+    assert set(ended) == {(78, "repmgrd")}
+
+
+def test_no_other_node_does_it(guard, ended):
+    guard.told.witness = False
+    look(guard, (0, 30))
+    assert ended == []
