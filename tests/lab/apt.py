@@ -1,5 +1,6 @@
 """The machine's own apt: which mirrors it uses, and the few tools the lab needs installed."""
 
+import functools
 import os
 import shutil
 from dataclasses import dataclass
@@ -52,11 +53,25 @@ def ensure_tools(*packages: str) -> None:
         run(install, timeout=600, env=env)
 
 
+@functools.cache
 def mirrors() -> Mirrors:
     """The mirrors of the Debian archive that this machine is set up with.
 
+    apt knows whose a source is once it has its lists; on a new machine it may have some of them.
+
     :raises LabError: the machine's apt knows no Debian archive.
     """
+    found = _listed()
+    if None in found:
+        run(["apt-get", "update"], timeout=600, env=CLEAN_ENV)
+        found = _listed()
+    archive, security = found
+    if archive is None:
+        raise LabError("apt of this machine knows no Debian archive")
+    return Mirrors(archive, security)
+
+
+def _listed() -> "tuple[str | None, str | None]":
     listing = run(
         [
             "apt-get",
@@ -75,9 +90,7 @@ def mirrors() -> Mirrors:
             security = security or uri
         elif label == "Debian":
             archive = archive or uri
-    if archive is None:
-        raise LabError("apt of this machine knows no Debian archive (run `apt-get update`?)")
-    return Mirrors(archive, security)
+    return archive, security
 
 
 def proxy_settings() -> str:

@@ -56,7 +56,8 @@ def layers(
 
 def _key(release: Release) -> str:
     """A hash of everything that decides what is in the images of a release."""
-    return hashlib.sha256(f"{release!r}{recipe.TEXT}".encode()).hexdigest()[:10]
+    text = f"{release!r}{recipe.TEXT}{apt.mirrors()!r}"
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def _prune(images: Path, release: Release, in_use: frozenset[Path]) -> None:
