@@ -63,7 +63,9 @@ def mirrors() -> Mirrors:
     """
     found = _listed()
     if None in found:
-        run(["apt-get", "update"], timeout=600, env=CLEAN_ENV)
+        # It waits for nobody, and labs begin side by side.
+        update = ["flock", "/run/lock/saltext-repmgr-lab", "apt-get", "update"]
+        run(update, timeout=600, env=CLEAN_ENV)
         found = _listed()
     archive, security = found
     if archive is None:
