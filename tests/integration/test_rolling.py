@@ -186,14 +186,15 @@ if LONG:
     def test_a_standby_that_cannot_start_with_it_stops_the_run_and_is_in_service(cluster, wait):
         primary = cluster.primary(NODES)
         started = cluster.started(primary)
-        with_settings(cluster, shared_buffers="7000GB")
+        # One that our file has had before, and one that it has not.
+        with_settings(cluster, shared_buffers="7000GB", huge_pages="on")
         with clients(cluster):
             data = rolled(cluster, "repmgr.restart")
         assert (data["retcode"], data["changed"]) == (1, False)
         assert "does not start with the new settings and runs with the old ones" in data["result"]
         assert cluster.primary(NODES) == primary and cluster.started(primary) == started
         wait(cluster.whole, what="the cluster in service")
-        with_settings(cluster, shared_buffers="96MB")
+        with_settings(cluster, shared_buffers="96MB", huge_pages="try")
         run = cluster.orchestrate()
         assert run.ok, run
         nothing_is_left(cluster, "restart")

@@ -12,6 +12,7 @@ from enum import Enum
 from saltext_repmgr.utils import drain
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import limits
+from saltext_repmgr.utils import lsn
 from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
@@ -80,11 +81,29 @@ def _primary(seen: View) -> Iterator[Problem]:
     chosen = choose_primary(seen.spec, seen.said)
     follows = any(s.in_recovery for s in seen.servers.values())
     if chosen.problem:
-        yield _broken(chosen.problem, AGAIN if follows else "")
+        yield _broken(chosen.problem, _promotion(seen) if follows else "")
     else:
         step = f"{ORCHESTRATE} makes {chosen.primary} the primary"
         what = f"no primary answers: {chosen.reason}"
         yield _broken(what, f"{AGAIN}; if it does not, {step}" if follows else step)
+
+
+def _promotion(seen):
+    """What is left to people where nobody is promoted."""
+    standbys = [
+        (server.timeline, lsn.parse(server.lsn or "0/0"), -node.id, node.name)
+        for node in seen.spec.data_nodes
+        if (server := seen.servers.get(node.name)) is not None
+        and server.in_recovery
+        and node.name not in seen.drained
+    ]
+    if not standbys:
+        return AGAIN
+    *_, best = max(standbys)
+    return (
+        f"{AGAIN}. If it does not, and nobody else can be the primary any more (its host is off):"
+        f" 'salt {best} repmgr.standby_promote'"
+    )
 
 
 def _mistakes(seen: View) -> Iterator[Problem]:

@@ -21,9 +21,10 @@ RESTART_MINUTES = 2
 UPGRADE_MINUTES = 15
 _STREAM_SECONDS = 60
 
+# One that has never been in our file comes from another one yet.
 _PENDING = """
 SELECT name, current_setting(name) AS value FROM pg_settings
- WHERE pending_restart AND sourcefile = %(file)s
+ WHERE pending_restart AND name = ANY (%(names)s)
 """
 
 
@@ -121,8 +122,9 @@ def _require(look, others):
 
 def _restart(look):
     layout = look.layout
+    names = list(pg_settings.server_settings(look.spec, look.node))
     with look.connection() as connection:
-        former = db.rows(connection, _PENDING, {"file": layout.settings_file})
+        former = db.rows(connection, _PENDING, {"names": names})
     _stop(look)
     try:
         act.start(look.spec, layout)

@@ -475,6 +475,18 @@ def test_the_next_failure_would_not_be_survived(replies):
     ]
 
 
+def test_where_nobody_is_promoted_a_person_is_told_whom():
+    replies = without("node1", Member(Reach.UNREACHABLE))
+    ahead = with_server(receiver=None, lsn="0/6000000")
+    replies["node3"]["observation"] = facts.to_dict(
+        ahead(facts.from_dict(facts.Observation, replies["node3"]["observation"]))
+    )
+    severity, _, what, step = found(replies)[0]
+    assert severity == "broken" and "node1 did not say what it holds" in what
+    assert step.startswith("repmgrd may be about to promote a standby: ask again in some seconds")
+    assert step.endswith(": 'salt node3 repmgr.standby_promote'")
+
+
 def test_whose_repmgrd_watches_another_node_cannot_vote():
     """A witness finds a primary that was moved on purpose by and by."""
     replies = healthy(node4=with_server(watched=2))
