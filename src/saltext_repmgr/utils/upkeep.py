@@ -85,8 +85,7 @@ def upgrade(look, name, others, salt):
     # It would not run with another extension than its own, and is started once that is new, too.
     verb = "stop" if look.again().seen.server.outgrown else "restart"
     act.restart_daemon(observe.REPMGRD_UNIT, verb)
-    words = ", ".join(f"{n} {v['old']} -> {v['new']}" for n, v in found.items())
-    return f"upgraded: {words}" if words else "runs the installed programs"
+    return "upgraded" if found else "runs the installed programs"
 
 
 def update_extension(look):
