@@ -16,6 +16,9 @@ RETRY = f"{STATE_DIRECTORY}/start-again"
 ANYWAY = f"{STATE_DIRECTORY}/start-anyway"
 # When the pause of repmgrd ends, in seconds since the epoch.
 PAUSED_UNTIL = f"{STATE_DIRECTORY}/paused-until"
+# The boot in which something was at work that paused it; what a person asked for outlasts a boot.
+PAUSED_IN = f"{STATE_DIRECTORY}/paused-in"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 @dataclass(frozen=True)

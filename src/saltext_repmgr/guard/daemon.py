@@ -1,5 +1,6 @@
 """The guard itself: ``repmgr-guard.service``, on every node."""
 
+import contextlib
 import json
 import os
 import signal
@@ -270,10 +271,19 @@ def touch(path):
 def _pause_left():
     """Return for how many seconds repmgrd is still to be paused; None: there is no pause to end."""
     try:
-        with open(config.PAUSED_UNTIL, encoding="utf-8") as handle:
-            return float(handle.read()) - time.time()
+        left = float(_read(config.PAUSED_UNTIL)) - time.time()
     except (OSError, ValueError):
         return None
+    try:
+        # Whatever was at work before this boot is not any more.
+        return left if _read(config.PAUSED_IN) == _read(config.BOOT_ID) else 0.0
+    except FileNotFoundError:
+        return left
+
+
+def _read(path):
+    with open(path, encoding="utf-8") as handle:
+        return handle.read()
 
 
 def _tidy(conninfo, gone, back, unpause):
@@ -293,7 +303,9 @@ def _tidy(conninfo, gone, back, unpause):
                     log(f"node {', '.join(map(str, sorted(ids)))} is {word}")
             if unpause:
                 cursor.execute("SELECT repmgr.repmgrd_pause(false)")
-                os.unlink(config.PAUSED_UNTIL)
+                for path in (config.PAUSED_UNTIL, config.PAUSED_IN):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
                 log("the pause of repmgrd is over")
         connection.close()
     except (psycopg2.Error, OSError) as err:

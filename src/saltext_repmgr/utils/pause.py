@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from saltext_repmgr.guard import config
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
@@ -13,8 +14,12 @@ from saltext_repmgr.utils.errors import UsageError
 _LONGEST_MINUTES = 24 * 60
 
 
-def begin(spec, layout, minutes):
-    """Pause repmgrd on this node; return when the pause ends, in seconds since the epoch."""
+def begin(spec, layout, minutes, lasting=True):
+    """Pause repmgrd on this node; return when the pause ends, in seconds since the epoch.
+
+    lasting
+        It outlasts a boot of this host; else it is of something that is at work, and does not.
+    """
     if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
         raise UsageError(f"minutes is {minutes!r}; give a number, for example minutes=15")
     if not 0 < minutes <= _LONGEST_MINUTES:
@@ -27,6 +32,10 @@ def begin(spec, layout, minutes):
         )
     until = time.time() + 60 * minutes
     # First, so that no pause is ever without an end.
+    if lasting:
+        _boot(layout).unlink(missing_ok=True)
+    else:
+        _boot(layout).write_text(Path(config.BOOT_ID).read_text(encoding="ascii"), encoding="ascii")
     _lease(layout).write_text(f"{int(until)}\n", encoding="ascii")
     _set(spec, layout, True)
     return until
@@ -36,10 +45,15 @@ def end(spec, layout):
     """Let repmgrd on this node fail over again."""
     _set(spec, layout, False)
     _lease(layout).unlink(missing_ok=True)
+    _boot(layout).unlink(missing_ok=True)
 
 
 def _lease(layout):
-    return Path(layout.guard_state, "paused-until")
+    return Path(layout.guard_state, Path(config.PAUSED_UNTIL).name)
+
+
+def _boot(layout):
+    return Path(layout.guard_state, Path(config.PAUSED_IN).name)
 
 
 def _set(spec, layout, paused):

@@ -51,8 +51,8 @@ _PAUSED = "SELECT coalesce(repmgr.repmgrd_is_paused(), false) AS yes"
 
 @contextlib.contextmanager
 def pausing(look, minutes=LEASE_MINUTES):
-    """Pause repmgrd on this node in the block, and for that many minutes at most."""
-    pause.begin(look.spec, look.layout, minutes)
+    """Pause repmgrd on this node in the block, and for that many minutes at most; a boot ends it."""
+    pause.begin(look.spec, look.layout, minutes, lasting=False)
     try:
         yield
     finally:
