@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from saltext_repmgr.guard import start
 from saltext_repmgr.utils import promotion
 from saltext_repmgr.utils import turn
 
@@ -89,7 +90,12 @@ def test_the_timeline_is_that_of_the_server(repmgr_pg, primary, throwaway):
     assert throwaway.sql("SELECT pg_promote()") == "t"
     assert repmgr_pg.timeline(port=throwaway.port) == 2
     assert repmgr_pg.timeline(host="127.0.0.1", port=throwaway.port) == 2
-    assert repmgr_pg.control_data(data_directory=path)["timeline"] == 1
+    # Its last checkpoint is on the former one; a start check must not take it for a former primary.
+    control = "SELECT timeline_id FROM pg_control_checkpoint()"
+    assert throwaway.sql(control) == "1"
+    assert repmgr_pg.control_data(data_directory=path)["timeline"] == 2
+    assert start.control(path, throwaway.layout.bindir)[0] == 2
     throwaway.sql("CHECKPOINT")
+    assert throwaway.sql(control) == "2"
     assert repmgr_pg.control_data(data_directory=path)["timeline"] == 2
     assert repmgr_pg.timeline(port=throwaway.port) == 2

@@ -154,6 +154,13 @@ def test_something_happens_in_the_middle(cluster, wait, victim, fault, moment):
             left = [n for n in NODES if stays or n != name]
             with explained(cluster):
                 row = client.wait_for_row(struck, LEASE)
+                if row is None and (victim, moment) == ("heir", Moment.PROMOTED):
+                    # The exception of docs/design-switchover.md: one had followed it, and there is
+                    # no majority that could replace it. It comes back by itself.
+                    print(f"{name} had been followed already: nobody replaced it")
+                    fault.undo(host)
+                    back, left = time.monotonic(), NODES
+                    row = client.wait_for_row(back, LEASE)
                 assert row is not None, "nobody takes writes"
                 primary = wait(lambda: in_service(cluster, left), LEASE, what="one in service")
             print(f"{time.monotonic() - struck:.1f} s until {primary} is in service with {left}")

@@ -23,10 +23,14 @@ _PATIENCE = 1.0
 _PAUSE = 0.1
 _RESOLVE_SECONDS = 30
 
+# A standby has the history of each timeline that it followed; its own restart points are later.
 _QUERY = """
 SELECT r.in_recovery,
        CASE WHEN r.in_recovery
-            THEN coalesce((SELECT received_tli FROM pg_stat_wal_receiver), c.timeline_id)
+            THEN coalesce((SELECT received_tli FROM pg_stat_wal_receiver),
+                          greatest(c.timeline_id,
+                                   (SELECT max(('x' || substr(name, 1, 8))::bit(32)::int)
+                                      FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{8}[.]history$')))
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
        END AS timeline,
        s.system_identifier::text AS system,

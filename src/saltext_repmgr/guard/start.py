@@ -26,8 +26,11 @@ _STARTER = "pg_ctlcluster"
 _LEAST_LISTENING = 0.3
 
 
-def _control(data_directory, bindir):
-    """Return ``(timeline, system identifier)`` of the control file."""
+def control(data_directory, bindir):
+    """Return ``(timeline, system identifier)`` of the control file.
+
+    A promotion writes its timeline there as that of recovery, minutes before the first checkpoint.
+    """
     done = subprocess.run(
         [f"{bindir}/pg_controldata", data_directory],
         env={"LC_ALL": "C"},
@@ -36,9 +39,13 @@ def _control(data_directory, bindir):
         encoding="utf-8",
         check=True,
     )
-    timeline = re.search(r"^Latest checkpoint's TimeLineID:\s+(\d+)$", done.stdout, re.M)
+    timelines = re.findall(
+        r"^(?:Latest checkpoint's TimeLineID|Min recovery ending loc's timeline):\s+(\d+)$",
+        done.stdout,
+        re.M,
+    )
     system = re.search(r"^Database system identifier:\s+(\d+)$", done.stdout, re.M)
-    return int(timeline.group(1)), system.group(1)
+    return max(map(int, timelines)), system.group(1)
 
 
 @contextlib.contextmanager
@@ -70,7 +77,7 @@ def judge(told, data_directory, bindir):
     peers = config.remembered()
     if peers is None:
         return rules.Verdict(rules.Start.ALLOW, "it was never a member of a cluster")
-    timeline, system = _control(data_directory, bindir)
+    timeline, system = control(data_directory, bindir)
     others = [p for p in peers if p.node_id != told.node_id]
     # A node that was promoted a moment ago may not know its electors yet: then all count.
     electors = config.electors(peers, told.node_id) or [p for p in others if p.active]
