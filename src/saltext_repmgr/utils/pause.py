@@ -43,6 +43,9 @@ def begin(spec, layout, minutes, lasting=True):
 
 def end(spec, layout):
     """Let repmgrd on this node fail over again."""
+    if _lease(layout).exists():
+        # A server that cannot be told now is told by the guard as soon as it can.
+        _lease(layout).write_text(f"{int(time.time())}\n", encoding="ascii")
     _set(spec, layout, False)
     _lease(layout).unlink(missing_ok=True)
     _boot(layout).unlink(missing_ok=True)

@@ -56,7 +56,7 @@ def pausing(look, minutes=LEASE_MINUTES):
     try:
         yield
     finally:
-        # A server that is down cannot be told; the guard does it when the time is over.
+        # A server that is down cannot be told; the guard does it when it is up.
         with contextlib.suppress(RepmgrError):
             pause.end(look.spec, look.layout)
 
