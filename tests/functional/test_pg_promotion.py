@@ -93,7 +93,7 @@ def test_the_timeline_is_that_of_the_server(repmgr_pg, primary, throwaway):
     # Its last checkpoint is on the former one; a start check must not take it for a former primary.
     control = "SELECT timeline_id FROM pg_control_checkpoint()"
     assert throwaway.sql(control) == "1"
-    assert repmgr_pg.control_data(data_directory=path)["timeline"] == 2
+    assert repmgr_pg.control_data(data_directory=path)["timeline"] == 1
     assert start.control(path, throwaway.layout.bindir)[0] == 2
     throwaway.sql("CHECKPOINT")
     assert throwaway.sql(control) == "2"

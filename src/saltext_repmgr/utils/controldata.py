@@ -8,9 +8,6 @@ from saltext_repmgr.utils.facts import ControlFile
 _SYSTEM_IDENTIFIER = "Database system identifier"
 _STATE = "Database cluster state"
 _TIMELINE = "Latest checkpoint's TimeLineID"
-# A promotion writes its timeline here, minutes before the first checkpoint on it; PostgreSQL's own
-# recovery goes by the later of the two.
-_RECOVERY_TIMELINE = "Min recovery ending loc's timeline"
 _NEXT_OID = "Latest checkpoint's NextOID"
 _NEXT_XID = "Latest checkpoint's NextXID"
 _CHECKPOINT = "Latest checkpoint location"
@@ -37,7 +34,7 @@ def parse(text):
         return ControlFile(
             system_identifier=fields[_SYSTEM_IDENTIFIER],
             state=fields[_STATE],
-            timeline=max(int(fields[_TIMELINE]), int(fields[_RECOVERY_TIMELINE])),
+            timeline=int(fields[_TIMELINE]),
             next_oid=int(fields[_NEXT_OID]),
             next_xid=_full_xid(fields[_NEXT_XID]),
             checkpoint=fields[_CHECKPOINT],

@@ -17,7 +17,6 @@ Latest checkpoint's REDO location:    0/14F5A28
 Latest checkpoint's TimeLineID:       3
 Latest checkpoint's NextXID:          0:724
 Latest checkpoint's NextOID:          13017
-Min recovery ending loc's timeline:   0
 Bytes per WAL segment:                16777216
 max_connections setting:              200
 max_worker_processes setting:         8
@@ -31,19 +30,12 @@ NEEDED = [
     "Database cluster state",
     "Latest checkpoint location",
     "Latest checkpoint's TimeLineID",
-    "Min recovery ending loc's timeline",
     "Latest checkpoint's NextOID",
     "Latest checkpoint's NextXID",
     "Bytes per WAL segment",
     "Data page checksum version",
     "max_prepared_xacts setting",
 ]
-
-
-def test_a_promotion_counts_before_the_first_checkpoint_on_its_timeline():
-    zero = "Min recovery ending loc's timeline:   0"
-    assert controldata.parse(TEXT.replace(zero, zero[:-1] + "4")).timeline == 4
-    assert controldata.parse(TEXT.replace(zero, zero[:-1] + "2")).timeline == 3
 
 
 def test_what_it_says():
