@@ -13,6 +13,7 @@ from tests.functional.support.minions import require_entry_point
 MODULES = [
     "repmgr",
     "repmgr_cluster",
+    "repmgr_daemon",
     "repmgr_member",
     "repmgr_node",
     "repmgr_pg",
