@@ -12,12 +12,17 @@ import time
 from pathlib import Path
 
 
+def _name(pid):
+    """Return what a process is called; raises ``OSError`` where it is gone."""
+    return Path("/proc", str(pid), "comm").read_text(encoding="ascii").strip()
+
+
 def postmaster(data_directory):
     """Return the process id of the server on a data directory, or None."""
     try:
         text = Path(data_directory, "postmaster.pid").read_text(encoding="utf-8")
         pid = int(text.split("\n")[0])
-        name = Path("/proc", str(pid), "comm").read_text(encoding="ascii").strip()
+        name = _name(pid)
     except (OSError, ValueError):
         return None
     return pid if name in ("postgres", "postmaster") else None
@@ -41,7 +46,7 @@ def ancestor(name):
         if stat is None:
             return None
         with contextlib.suppress(OSError):
-            if Path("/proc", str(pid), "comm").read_text(encoding="ascii").strip() == name:
+            if _name(pid) == name:
                 return pid
         pid = stat[1]
     return None
@@ -100,7 +105,7 @@ def kill(pid, patience=5):
 def end(pid, name):
     """Ask a process to end, if that is still the one of this name."""
     with contextlib.suppress(OSError):
-        if Path("/proc", str(pid), "comm").read_text(encoding="ascii").strip() == name:
+        if _name(pid) == name:
             os.kill(pid, signal.SIGTERM)
 
 
