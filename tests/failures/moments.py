@@ -12,6 +12,7 @@ _LOCK = (
     "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory'"
     f" AND classid = {locks.CLASS} AND objid = {{lock}}"
 )
+_STREAMS = "SELECT count(*) >= {number} FROM pg_stat_replication WHERE state = 'streaming'"
 _STEP_SECONDS = 0.02
 
 
@@ -24,6 +25,9 @@ class Moment(enum.Enum):
     # The server ends all sessions, and so this one.
     STOPPING = ("old", "SELECT false")
     PROMOTED = ("heir", "SELECT NOT pg_is_in_recovery()")
+    # One standby is ahead of the old primary, then two; repmgrd of nobody or of some watches the heir.
+    FOLLOWED = ("heir", _STREAMS.format(number=1))
+    JOINED = ("heir", _STREAMS.format(number=2))
 
 
 class Watcher:

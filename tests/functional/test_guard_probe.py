@@ -2,6 +2,7 @@
 
 import time
 
+import psycopg2
 import pytest
 
 from saltext_repmgr.guard.config import Peer
@@ -23,8 +24,8 @@ def watching(standby):
     write(before or -1)
 
 
-def told(standby, saw):
-    """Have the guard's probe tell the server whom it saw."""
+def asked(standby, saw=None):
+    """Have the guard's probe ask, and tell the server whom it saw; return the answer."""
     peer = Peer(2, standby.name, "standby", 1, True, repmgr.conninfo(standby))
     probe = Probe(peer, 0.01)
     probe.saw = saw
@@ -34,6 +35,12 @@ def told(standby, saw):
         step_all([probe])
         time.sleep(0.005)
     probe.close()
+    return probe.answer
+
+
+def told(standby, saw):
+    """Return whom repmgrd watches by the server after the guard told it whom it saw."""
+    asked(standby, saw)
     return standby.sql("SELECT repmgr.get_upstream_node_id()", "repmgr")
 
 
@@ -54,3 +61,17 @@ def test_the_upstream_that_repmgrd_watches_was_seen(standby, watching):
 def test_the_one_that_repmgrd_watches_by_now_stays(standby, watching):
     watching(3)
     assert told(standby, saw=1) == "3"
+
+
+def test_who_was_lost_is_told_by_sessions_of_superusers_only(standby):
+    def told_by(connection, name):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET application_name = '{name}'")
+
+    with standby.connect() as own, psycopg2.connect(repmgr.conninfo(standby)) as other:
+        told_by(own, "repmgr-without-7")
+        told_by(other, "repmgr-without-8")
+        assert list(asked(standby).without) == [7]
+        # Whatever it is called, the question stays one that can be answered.
+        told_by(own, "repmgr-without-99999999999")
+        assert list(asked(standby).without) == []

@@ -7,6 +7,7 @@ import salt.minion
 from salt.exceptions import CommandExecutionError
 from salt.exceptions import SaltInvocationError
 
+from saltext_repmgr.utils import client
 from tests.functional.support import repmgr
 from tests.functional.support.repmgr import PASSWORD
 
@@ -34,6 +35,17 @@ def test_a_server_that_is_down(command, idle, function):
     assert lines[0] == f"repmgr {function.replace('_', ' ')} failed with DB_CONN (6)"
     assert any("Connection refused" in line for line in lines)
     assert lines[-1] == "Next: see whether PostgreSQL runs there and lets the repmgr role in"
+
+
+def test_a_server_that_does_not_answer(command, primary, monkeypatch):
+    monkeypatch.setattr(client, "_REGISTER_SECONDS", 2)
+    with primary.connect("repmgr") as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN; LOCK TABLE repmgr.nodes")
+        with pytest.raises(
+            CommandExecutionError, match="register had not ended after 2 s"
+        ) as raised:
+            command("primary_register", primary, force=True)
+        assert str(raised.value).endswith("a server that it asks hangs")
 
 
 def test_the_rights_are_missing(command, primary):

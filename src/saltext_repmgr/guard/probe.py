@@ -17,22 +17,17 @@ from psycopg2 import extensions
 
 from . import config
 from . import rules
+from . import sessions
+from . import wal
 
 # A question or a connection attempt that takes longer is given up and made anew.
 _PATIENCE = 1.0
 _PAUSE = 0.1
 _RESOLVE_SECONDS = 30
 
-# A standby has the history of each timeline that it followed; its own restart points are later.
-_QUERY = """
-SELECT r.in_recovery,
-       CASE WHEN r.in_recovery
-            THEN coalesce((SELECT received_tli FROM pg_stat_wal_receiver),
-                          greatest(c.timeline_id,
-                                   (SELECT max(('x' || substr(name, 1, 8))::bit(32)::int)
-                                      FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{8}[.]history$')))
-            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
-       END AS timeline,
+_QUERY = f"""
+SELECT pg_is_in_recovery() AS in_recovery,
+       {wal.TIMELINE} AS timeline,
        s.system_identifier::text AS system,
        repmgr.get_upstream_last_seen() AS last_seen,
        coalesce(repmgr.get_upstream_node_id(), -1) AS upstream,
@@ -40,9 +35,11 @@ SELECT r.in_recovery,
        CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_repmgrd_pid() END AS repmgrd_pid,
        EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS streaming,
        (SELECT min(node_id) FROM repmgr.nodes WHERE type = 'primary' AND active) AS primary_id,
-       EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'repmgr-guard-vote') AS voting
-  FROM (SELECT pg_is_in_recovery() AS in_recovery) r,
-       pg_control_checkpoint() c, pg_control_system() s
+       EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{sessions.VOTE}') AS voting,
+       ARRAY(SELECT substr(a.application_name, {len(sessions.WITHOUT) + 1})::int
+               FROM pg_stat_activity a JOIN pg_roles o ON o.oid = a.usesysid
+              WHERE o.rolsuper AND a.application_name ~ '^{sessions.WITHOUT}[0-9]{{1,9}}$') AS without
+  FROM pg_control_system() s
 """
 _NODES = """
 SELECT node_id, node_name AS name, type, coalesce(upstream_node_id, -1) AS upstream, active,

@@ -49,6 +49,7 @@ class Answer:
     streaming: bool = False  # its WAL receiver has a connection
     primary_id: Optional[int] = None  # whom its metadata call the primary
     voting: bool = False  # it is about to be promoted
+    without: Sequence[int] = ()  # primaries that it has lost and does not go back to
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def may_vote(elector, primary, vote_seconds, within):
     answer, age = elector.answer, elector.age
     if answer is None:
         return elector.watched > UNKNOWN_SECONDS
+    if primary in answer.without:
+        return True
     if not answer.repmgrd or answer.upstream != primary or answer.last_seen < 0:
         return age > UNKNOWN_SECONDS
     # It counts full seconds, so it may have been waiting for almost one more.
@@ -382,6 +385,8 @@ def start(me: int, timeline: int, system: str, others: Sequence[Member], elector
             return Verdict(Start.WAIT, f"node {other.now.primary_id} has not said yet what it is")
         if other.now.voting:
             return Verdict(Start.WAIT, f"{other.name} is about to be promoted")
+        if me in other.now.without:
+            return Verdict(Start.WAIT, f"{other.name} takes this node for lost")
     # Those that promoted somebody, and those that keep somebody who was promoted in a planned change
     # from being frozen, have one in common with so many and this node.
     needed = (len(electors) + 1) // 2

@@ -13,6 +13,7 @@ import psycopg2
 
 from . import config
 from . import rules
+from . import sessions
 from . import vote
 
 _PROMOTE_SECONDS = 120
@@ -20,10 +21,10 @@ _MEMBERS = """
 SELECT node_id, node_name, priority, location, conninfo, type, upstream_node_id
   FROM repmgr.nodes WHERE active
 """
-_STATE = """
+_STATE = f"""
 SELECT pg_is_in_recovery() AS in_recovery,
        coalesce(repmgr.repmgrd_is_running() AND NOT repmgr.repmgrd_is_paused(), false) AS repmgrd,
-       EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'repmgr-guard-vote') AS voting,
+       EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{sessions.VOTE}') AS voting,
        (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0')::bigint AS lsn
 """
 

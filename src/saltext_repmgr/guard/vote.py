@@ -11,6 +11,7 @@ import psycopg2
 
 from . import config
 from . import rules
+from . import sessions
 from . import wal
 from .probe import Probe
 from .probe import step_all
@@ -48,9 +49,7 @@ def _announce(conninfo):
         # repmgrd reads this command's output until it is closed.
         os.dup2(null, fd)
     try:
-        connection = psycopg2.connect(
-            conninfo, connect_timeout=2, application_name="repmgr-guard-vote"
-        )
+        connection = psycopg2.connect(conninfo, connect_timeout=2, application_name=sessions.VOTE)
         os.write(told, b"+")
         os.close(told)
         time.sleep(_ANNOUNCED_SECONDS)

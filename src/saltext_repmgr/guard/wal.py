@@ -1,6 +1,19 @@
-"""The last record of WAL that a standby has."""
+"""What WAL says of a server: its timeline, its last record."""
 
 import subprocess
+
+# SQL. A standby has the history of each timeline that it followed; its own restart points are later.
+TIMELINE = """
+       CASE WHEN pg_is_in_recovery()
+            THEN coalesce((SELECT received_tli FROM pg_stat_wal_receiver),
+                          (SELECT greatest(timeline_id,
+                                           (SELECT max(('x' || substr(name, 1, 8))::bit(32)::int)
+                                              FROM pg_ls_waldir()
+                                             WHERE name ~ '^[0-9A-F]{8}[.]history$'))
+                             FROM pg_control_checkpoint()))
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
+       END
+"""
 
 # Bytes before the end of WAL in which the last record begins; that of a shutdown has 120.
 _LAST_RECORDS = 200

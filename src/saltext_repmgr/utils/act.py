@@ -396,8 +396,12 @@ def restart_daemon(unit, verb="restart"):
     host.change(["systemctl", verb, unit])
 
 
-def wait_streaming(spec, layout, timeout=60):
-    """Wait until the local standby streams, and return its server facts."""
+def wait_streaming(spec, layout, timeout=60, check=None):
+    """Wait until the local standby streams, and return its server facts.
+
+    check
+        Function that raises where that is in vain.
+    """
     found = None
     for _ in polls(timeout):
         try:
@@ -407,6 +411,8 @@ def wait_streaming(spec, layout, timeout=60):
             continue
         if found.receiver == "streaming":
             return found
+        if check is not None:
+            check()
     raise CommandFailed(
         f"the standby does not stream after {timeout} s (WAL receiver:"
         f" {found.receiver if found else 'server does not answer'}); its log ends with:"

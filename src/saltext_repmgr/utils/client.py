@@ -20,6 +20,8 @@ CHECKS = (
     "slots",
     "upstream",
 )
+# It takes a second, and would wait for a server that hangs for ever.
+_REGISTER_SECONDS = 30
 # repmgr has no text for this one.
 _OPTFORMAT_ONLY = frozenset({"replication_config_owner"})
 
@@ -37,8 +39,8 @@ class Client:
         self._run_all = run_all
         self._prog = prog
 
-    def _run(self, arguments, answers=errcodes.SUCCESS_ONLY):
-        return command.run(self._run_all, self._prog, arguments, answers)
+    def _run(self, arguments, answers=errcodes.SUCCESS_ONLY, timeout=None):
+        return command.run(self._run_all, self._prog, arguments, answers, timeout=timeout)
 
     def _read(self, action, /, **options):
         return self._run(command.words(action, **options), errcodes.answers(action))
@@ -49,7 +51,9 @@ class Client:
         Returns ``changed``, the ``command`` and what repmgr had to say about it.
         """
         arguments = command.words(action, dry_run=dry_run, **options)
-        output = self._run(arguments)
+        waits = options.get("wait_sync") or options.get("wait_start")
+        limited = action.endswith(" register") and not waits
+        output = self._run(arguments, timeout=_REGISTER_SECONDS if limited else None)
         levels = ("NOTICE", "WARNING", "INFO", "DETAIL") if dry_run else ("NOTICE", "WARNING")
         return {
             "changed": not dry_run,

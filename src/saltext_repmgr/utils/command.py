@@ -15,6 +15,8 @@ from saltext_repmgr.utils.scrub import scrub
 from saltext_repmgr.utils.spec import Layout
 
 PROGRAMS = "/usr/lib/postgresql"
+# What Salt's cmd.run_all says of a command that it has ended.
+_OVERDUE = " : Timed out after "
 
 # Actions and their options besides --dry-run, by their long names. --verbose is none of
 # them: it mixes log lines into the output.
@@ -226,16 +228,24 @@ def run(run_all, prog, arguments, answers=SUCCESS_ONLY, secrets=(), timeout=None
         timeout=timeout,
     )
     output = Output(done["retcode"], scrub(done["stdout"], secrets), scrub(done["stderr"], secrets))
+    if timeout is not None and _OVERDUE in output.stdout:
+        raise CommandFailed(
+            f"repmgr {_action(arguments)} had not ended after {timeout} s and was ended: a server that"
+            " it asks hangs"
+        )
     if output.code not in answers:
         raise failure(arguments, output)
     return output
 
 
+def _action(arguments):
+    return " ".join(word for word in arguments if not word.startswith("-")) or arguments[0]
+
+
 def failure(arguments, output):
     """Return the :class:`~saltext_repmgr.utils.errors.CommandFailed` for an output."""
     name = name_of(output.code)
-    action = " ".join(word for word in arguments if not word.startswith("-"))
-    lines = [f"repmgr {action or arguments[0]} failed with {name} ({output.code})"]
+    lines = [f"repmgr {_action(arguments)} failed with {name} ({output.code})"]
     lines += messages.complaint(output.stderr) or output.stderr.strip().splitlines()[-3:]
     if output.code in NEXT_STEP:
         lines.append(f"Next: {NEXT_STEP[output.code]}")

@@ -1,23 +1,26 @@
 """The old primary's part in a switchover: it stops in good order, and comes back as a standby."""
 
 import contextlib
+import logging
 import time
 from pathlib import Path
 
 from saltext_repmgr.guard import rules
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
-from saltext_repmgr.utils import host
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import settling
 from saltext_repmgr.utils import slots
+from saltext_repmgr.utils import succession
 from saltext_repmgr.utils import turn
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.spec import ROLE_NAME
+
+log = logging.getLogger(__name__)
 
 # The guard of a new primary counts this node among its judges if it has heard of it shortly before;
 # it asks every second at the latest.
@@ -41,11 +44,13 @@ def hand_over(look, target, away, salt):
         Salt's ``__salt__``.
     """
     spec, layout = look.spec, look.layout
+    # While this server can be asked.
+    what = succession.change(look, look.node, spec.nodes[target])
     with observe.local_connection(spec, layout) as connection:
         turn.begin(connection, spec.nodes[target])
         with turn.pausing(look):
             try:
-                return _change_places(look, spec.nodes[target], away, connection, salt)
+                return _change_places(look, what, away, connection, salt)
             except RepmgrError:
                 if turn.is_primary(spec, look.node):
                     # It streams from nobody, and nobody else would drop its slot there.
@@ -53,7 +58,8 @@ def hand_over(look, target, away, salt):
                 raise
 
 
-def _change_places(look, heir, away, connection, salt):
+def _change_places(look, what, away, connection, salt):
+    heir = what.heir
     _await_ready(look, heir, away, connection)
     # Nothing that can be done before clients wait is left for later.
     membership.aim(look.spec, look.node, look.layout, connection, heir)
@@ -67,9 +73,9 @@ def _change_places(look, heir, away, connection, salt):
         if turn.is_primary(look.spec, heir):
             break
     else:
-        return _step_back(look, heir, salt)
+        return _step_back(look, what, salt)
     seconds = time.monotonic() - began
-    _join(look, heir, salt, seconds)
+    _join(look, what, salt, seconds)
     return f"a standby of {heir.name}; no node accepted writes for {seconds:.2f} s at most"
 
 
@@ -127,15 +133,16 @@ def _stop(look, heir, senders):
     )
 
 
-def _step_back(look, heir, salt):
+def _step_back(look, what, salt):
     """The heir is no primary. Its start check decides whether this node may be one again."""
+    heir = what.heir
     try:
         act.start(look.spec, look.layout)
     except RepmgrError:
         # It was promoted in the last moment.
         if not turn.is_primary(look.spec, heir):
             raise
-        _join(look, heir, salt, turn.PROMOTE_SECONDS)
+        _join(look, what, salt, turn.PROMOTE_SECONDS)
         return f"a standby of {heir.name}, which took its time"
     raise CommandFailed(
         f"{heir.name} did not become the primary within {turn.PROMOTE_SECONDS} s; {look.node.name} is"
@@ -143,46 +150,42 @@ def _step_back(look, heir, salt):
     )
 
 
-def _join(look, heir, salt, seconds):
+def _join(look, what, salt, seconds):
     """Make this stopped former primary a standby; it has nothing that the new one lacks.
 
     seconds
         For how long there was no primary.
     """
-    timeline = host.data_directory(look.layout).control.timeline
+    heir = what.heir
     act.match_limits(look.layout, look.seen, heir.name)
     membership.start_as_standby(look.spec, look.layout)
-    if not _is_joined(look, heir):
-        if seconds > _QUICK_SECONDS or _feeds(look, heir):
-            raise CommandFailed(
-                f"{heir.name} went away right after its promotion, and may go on where it is: there is"
-                f" no primary before it is back. Where it is lost: 'salt {look.node.name}"
-                " repmgr.standby_promote'"
-            )
-        _take_back(look, heir, timeline)
-    settling.settle(look.again(), salt)
-    _drop_unused_slots(look)
+    presence = turn.Presence(look.spec, heir)
+    try:
+        _await_joined(look, heir, presence.check)
+        settling.settle(look.again(), salt, check=presence.check)
+        _drop_unused_slots(look)
+        succession.await_watched(look, what, presence.check)
+        return
+    except RepmgrError:
+        if not presence.is_lost():
+            raise
+    # Where it fed others before, its guard goes by those, too, and they may be cut off together.
+    if seconds <= _QUICK_SECONDS and not what.feeds and not succession.is_followed(look.spec, what):
+        _take_back(look, what)
+    primary = succession.take_part(look, what, salt)
+    if primary.name != heir.name:
+        raise CommandFailed(
+            f"{heir.name} went away right after its promotion, and {primary.name} took its place: it"
+            f" is the primary. See what became of {heir.name}"
+        )
 
 
-def _feeds(look, heir):
-    """Whether a standby was recorded below the new primary before: its guard goes by that one, which
-    may be cut off together with it."""
-    return any(r.active and r.upstream_node_id == heir.id for r in look.seen.server.nodes)
-
-
-def _is_joined(look, heir):
-    """Wait until this standby streams from the new primary, which is recorded as such; return
-    False where that has gone."""
-    answered = time.monotonic()
-    recorded = None
+def _await_joined(look, heir, check):
+    """Wait until this standby streams from the new primary, which is recorded as such."""
     for _ in turn.looks(turn.JOIN_SECONDS):
-        recorded = registration.is_recorded(look.spec, heir)
-        if recorded and _streams(look):
-            return True
-        if recorded is not None:
-            answered = time.monotonic()
-        elif time.monotonic() - answered > turn.GONE_SECONDS:
-            return False
+        if registration.is_recorded(look.spec, heir) and _streams(look):
+            return
+        check()
     act.wait_streaming(look.spec, look.layout, timeout=1)
     raise CommandFailed(
         f"{heir.name} is the primary and has not been registered as such for {turn.JOIN_SECONDS} s;"
@@ -197,30 +200,23 @@ def _streams(look):
     return False
 
 
-def _take_back(look, heir, timeline):
-    """Be the primary again in place of one that went away before anybody followed it, and say so.
-
-    timeline
-        On which this node was the primary.
-    """
-    spec, layout = look.spec, look.layout
-    followed = Path(layout.data_directory, "pg_wal", f"{timeline + 1:08X}.history")
+def _take_back(look, what):
+    """Be the primary again in place of one that went away before anybody followed it, and say so;
+    or be a standby again where somebody has."""
+    spec, layout, lost = look.spec, look.layout, what.heir.name
     act.stop(layout)
+    followed = Path(layout.data_directory, "pg_wal", f"{what.timeline + 1:08X}.history")
     try:
         if followed.exists():
-            raise CommandFailed("this node followed it")
+            raise CommandFailed(f"this node has followed {lost}")
         membership.start_as_primary(spec, layout)
     except RepmgrError as err:
+        log.info("%s does not take the role back: %s", look.node.name, err)
         membership.start_as_standby(spec, layout)
-        raise CommandFailed(
-            f"{heir.name} went away right after its promotion, and {look.node.name} cannot take the"
-            " role back: there is no primary before it is back. Where it is lost, promote the standby"
-            " with the most WAL ('salt-run repmgr.status' shows it, 'salt NODE repmgr.standby_promote'"
-            f" does it). {err}"
-        ) from err
+        return
     raise CommandFailed(
-        f"{heir.name} went away right after its promotion, and nobody had followed it:"
-        f" {look.node.name} is the primary again. See what became of {heir.name}"
+        f"{lost} went away right after its promotion, and nobody had followed it:"
+        f" {look.node.name} is the primary again. See what became of {lost}"
     )
 
 

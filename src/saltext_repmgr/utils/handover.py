@@ -2,14 +2,14 @@
 
 import time
 
-from saltext_repmgr.utils import act
 from saltext_repmgr.utils import demotion
-from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import promotion
+from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import settling
+from saltext_repmgr.utils import succession
 from saltext_repmgr.utils import turn
-from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import RepmgrError
 
 
 def take_part(look, old, target, away, salt):
@@ -35,32 +35,44 @@ def take_part(look, old, target, away, salt):
 
 
 def _follow(look, primary, heir, salt):
-    gone = None
+    what = succession.change(look, primary, heir)
+    gone = promoted = None
     before = turn.READY_SECONDS + turn.LAST_CHECKPOINT_SECONDS + turn.ROUTER_SECONDS
     for _ in turn.looks(before + turn.HEIR_SECONDS + turn.PROMOTE_SECONDS, 0.2):
+        if registration.is_recorded(look.spec, heir):
+            return _move(look, what, salt)
         if turn.is_primary(look.spec, heir):
-            settling.settle(look.again(), salt, leave=primary.name)
-            if look.plan.primary == primary.name:
-                return f"still with {primary.name}, which took the role back"
-            if look.node.is_witness:
-                _watch(look)
-            return f"follows {heir.name}"
+            promoted = promoted or time.monotonic()
+            if time.monotonic() - promoted > turn.RECORD_SECONDS:
+                return _move(look, what, salt)
+            continue
         goes_on = turn.goes_on(look.spec, primary)
         if goes_on:
             continue
         if goes_on is False:
             return f"still with {primary.name}, which stays the primary"
+        if turn.is_standby(look.spec, primary):
+            # It saw the new primary, which may be gone again.
+            return _move(look, what, salt)
         gone = gone or time.monotonic()
         if time.monotonic() - gone > turn.HEIR_SECONDS + turn.PROMOTE_SECONDS:
             break
     raise CommandFailed(f"{heir.name} did not become the primary: see what it says")
 
 
-def _watch(look):
-    """Have repmgrd of this witness watch the new primary.
-
-    By itself it finds that when the former one is gone, or within ``witness_sync_interval``.
-    """
-    seen = look.again().seen
-    if upstreams.not_watched(look.spec, look.node, seen.server, look.plan.primary):
-        act.restart_daemon(observe.REPMGRD_UNIT)
+def _move(look, what, salt):
+    """Follow the new primary, and stay until it could be replaced like any other."""
+    presence = turn.Presence(look.spec, what.heir)
+    try:
+        settling.settle(look.again(), salt, leave=what.old.name, check=presence.check)
+        if look.plan.primary == what.heir.name:
+            succession.watch(look)
+            succession.await_watched(look, what, presence.check)
+    except RepmgrError:
+        if not presence.is_lost():
+            raise
+        primary = succession.take_part(look, what, salt)
+        return f"{primary.name} took over from {what.heir.name}, which went away"
+    if look.plan.primary == what.old.name:
+        return f"still with {what.old.name}, which took the role back"
+    return f"follows {what.heir.name}"

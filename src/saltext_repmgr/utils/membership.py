@@ -26,18 +26,21 @@ _UNITS = Path("/etc/systemd/system")
 _LEFT = "# Written by Salt (saltext-repmgr): this node has left its cluster.\nmanual\n"
 
 
-def follow(spec, node, layout, target):
+def follow(spec, node, layout, target, check=None):
     """Let the running standby stream from ``target`` and wait until it does.
 
     Only the WAL receiver is started anew, not the server. ``repmgr standby follow`` is not
     used: it needs a record, fails where the standby streams from that server already under
     another name, and succeeds without a stream.
+
+    check
+        As for :func:`~saltext_repmgr.utils.act.wait_streaming`.
     """
     with observe.local_connection(spec, layout, dbname="postgres") as connection:
         aim(spec, node, layout, connection, target)
         db.run(connection, "SELECT pg_reload_conf()")
     for _ in act.polls(60):
-        found = act.wait_streaming(spec, layout)
+        found = act.wait_streaming(spec, layout, check=check)
         if found.upstream_host == target.host:
             return
     raise CommandFailed(

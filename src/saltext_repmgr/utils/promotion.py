@@ -4,18 +4,18 @@ import contextlib
 import select
 
 from saltext_repmgr.guard import locks
+from saltext_repmgr.guard import sessions
 from saltext_repmgr.guard import wal
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
+from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import settling
 from saltext_repmgr.utils import turn
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import RepmgrError
 
-# A start check elsewhere takes a node with such a session for one that is about to be promoted.
-_VOTE = "repmgr-guard-vote"
 # Of a hundredth of a second and more each; nearly all promotions are over by then.
 _WAKE_LOOKS = 20
 
@@ -39,16 +39,34 @@ def take_over(look, primary, salt):
         timeline = receivers[0]["tli"]
         _watch(spec, primary, f"{turn.TAKEOVER}-{look.node.id}")
         # From here on a start check elsewhere waits for this node.
-        with _announced(spec, layout):
+        with announced(spec, layout):
             _await_last_byte(look, primary, own, timeline)
-            try:
-                promote(own, look.node.name)
-            except RepmgrError:
-                if not turn.is_primary(spec, look.node):
-                    _withdraw(layout)
-                    raise
-    settling.settle(look.again(), salt)
+            become_primary(look, own)
+    settle(look, salt)
     return "the primary"
+
+
+def settle(look, salt):
+    """Have repmgr, and whoever hears of its events, know of this new primary."""
+    registration.register(look.again(), salt)
+    settling.settle(look.again(), salt)
+
+
+def become_primary(look, own, lost=None):
+    """Promote this node and record it as the primary, or leave it the standby that it is.
+
+    own
+        A superuser's connection to its server.
+    lost
+        The node that was the primary in between, and is gone; or None.
+    """
+    try:
+        promote(own, look.node.name)
+    except RepmgrError:
+        if not turn.is_primary(look.spec, look.node):
+            _withdraw(look.layout)
+            raise
+    registration.lead(own, look.node, lost)
 
 
 def promote(own, name):
@@ -96,11 +114,10 @@ def _watch(spec, primary, name):
 
 
 @contextlib.contextmanager
-def _announced(spec, layout):
+def announced(spec, layout, name=sessions.VOTE):
+    """Tell the others something, by the name of a session on this server, in the block."""
     with observe.local_connection(spec, layout) as connection:
-        db.run(
-            connection, "SELECT set_config('application_name', %(name)s, false)", {"name": _VOTE}
-        )
+        db.run(connection, "SELECT set_config('application_name', %(name)s, false)", {"name": name})
         yield
 
 

@@ -1,6 +1,8 @@
-"""Write down in repmgr's metadata what a node is, by repmgr's own commands."""
+"""Write down in repmgr's metadata what a node is; by repmgr's own commands, where it has one."""
 
 import contextlib
+
+from salt.exceptions import CommandExecutionError
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
@@ -17,6 +19,30 @@ _RECORDED = """
 SELECT coalesce(bool_or(active AND type = 'primary'), false) AS yes
   FROM repmgr.nodes WHERE node_id = %(id)s
 """
+# The guard of a primary goes by who is recorded below it: never by a part of those that are to follow.
+_LEAD = """
+UPDATE repmgr.nodes SET active = false WHERE node_id = %(lost)s;
+UPDATE repmgr.nodes
+   SET type = CASE WHEN node_id = %(id)s THEN 'primary'
+                   WHEN type = 'primary' THEN 'standby' ELSE type END,
+       upstream_node_id = nullif(%(id)s, node_id)
+ WHERE active
+   AND (node_id = %(id)s OR type = 'primary'
+        OR upstream_node_id IN (SELECT node_id FROM repmgr.nodes WHERE type = 'primary'))
+"""
+
+
+def lead(connection, node, lost=None):
+    """Record this new primary, and all that streamed from the former one below it, at once.
+
+    connection
+        A superuser's to its server.
+    node
+        The :class:`~saltext_repmgr.utils.spec.NodeSpec` that it is.
+    lost
+        The node that was the primary in between, and is gone; or None.
+    """
+    db.run(connection, _LEAD, {"id": node.id, "lost": lost and lost.id})
 
 
 def register(look, salt):
@@ -27,7 +53,11 @@ def register(look, salt):
     salt
         Salt's ``__salt__``.
     """
-    _REGISTER[look.plan.role](look, salt)
+    try:
+        _REGISTER[look.plan.role](look, salt)
+    except CommandExecutionError as err:
+        # The functions of the loader speak Salt's language.
+        raise CommandFailed(str(err)) from err
 
 
 def _primary(look, salt):

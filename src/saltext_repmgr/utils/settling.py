@@ -11,7 +11,7 @@ FOLLOW_SECONDS = 60
 _PAUSE_SECONDS = 0.2
 
 
-def settle(look, salt, leave=None):
+def settle(look, salt, leave=None, check=None):
     """Do what the plan says of a running node until nothing is left: follow, register.
 
     look
@@ -21,7 +21,10 @@ def settle(look, salt, leave=None):
     leave
         Name of the node that was the primary: who streamed from it goes to the new one, also where
         it is back as a standby already, unless pillar says otherwise.
+    check
+        Function that is called while something is waited for, and raises where that is in vain.
     """
+    check = check or (lambda: None)
     left, deadline = "", time.monotonic() + FOLLOW_SECONDS
     while time.monotonic() < deadline:
         plan = look.plan
@@ -31,16 +34,18 @@ def settle(look, salt, leave=None):
         if plan.refusal or plan.role is not None and plan.primary is None:
             # Others are on their way, too. Who is drained has no role.
             left = left or "no primary answers"
-            time.sleep(_PAUSE_SECONDS)
+            _wait(check)
         elif plan.action(Step.FOLLOW):
             old = membership.moved_from(look.spec, look.seen, plan)
-            membership.follow(look.spec, look.node, look.layout, look.spec.nodes[plan.source])
+            membership.follow(
+                look.spec, look.node, look.layout, look.spec.nodes[plan.source], check
+            )
             if old is not None:
                 membership.drop_member_slot(look.spec, old, look.node.slot)
         elif plan.action(Step.REGISTER):
             registration.register(look, salt)
         elif plan.actions:
-            time.sleep(_PAUSE_SECONDS)
+            _wait(check)
         else:
             return
         look.again()
@@ -48,3 +53,8 @@ def settle(look, salt, leave=None):
         f"after {FOLLOW_SECONDS} s this is still to do: {left};"
         " 'salt-run state.orchestrate repmgr.cluster' does it"
     )
+
+
+def _wait(check):
+    check()
+    time.sleep(_PAUSE_SECONDS)

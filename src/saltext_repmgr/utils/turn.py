@@ -36,6 +36,12 @@ GONE_SECONDS = 15
 MOVE_SECONDS = 5
 # The guards end the pause by then, whatever became of those that began it.
 LEASE_MINUTES = 2
+# Whoever follows has the new primary recorded by then, which is done in a moment ...
+RECORD_SECONDS = 5
+# ... and its repmgrd watches it.
+WATCH_SECONDS = 20
+# Where the new primary is lost at once, another one is it by then.
+SUCCEED_SECONDS = 60
 TAKEOVER = "repmgr-takeover"
 ROUTER = "repmgr-router"
 
@@ -112,12 +118,56 @@ def looks(seconds, pause_seconds=0.1):
         time.sleep(pause_seconds)
 
 
+class PrimaryLost(CommandFailed):
+    """The new primary is not there any more."""
+
+
+class Presence:
+    """Whether a new primary is still there.
+
+    spec, node
+        The wanted cluster and the node that was the primary a moment ago.
+    """
+
+    def __init__(self, spec, node):
+        self._spec, self._node = spec, node
+        self._seen = time.monotonic()
+
+    def check(self):
+        """Raise :class:`PrimaryLost` where it has not answered for ``GONE_SECONDS``."""
+        if is_primary(self._spec, self._node):
+            self._seen = time.monotonic()
+        elif time.monotonic() - self._seen > GONE_SECONDS:
+            raise PrimaryLost(f"{self._node.name} went away right after its promotion")
+
+    def is_lost(self):
+        """Return True when it has not answered for so long, and False as soon as it does."""
+        for _ in looks(2 * GONE_SECONDS, 0.5):
+            seen = self._seen
+            try:
+                self.check()
+            except PrimaryLost:
+                return True
+            if self._seen != seen:
+                return False
+        return False
+
+
 def is_primary(spec, node):
     """Whether a node's server answers as a primary."""
+    return _acts_as_primary(spec, node) is True
+
+
+def is_standby(spec, node):
+    """Whether a node's server answers as a standby."""
+    return _acts_as_primary(spec, node) is False
+
+
+def _acts_as_primary(spec, node):
     with contextlib.suppress(RepmgrError):
         with observe.member_connection(spec, node) as connection:
             return db.row(connection, IS_PRIMARY)["yes"]
-    return False
+    return None
 
 
 def begin(connection, whose):

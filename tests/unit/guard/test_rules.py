@@ -121,6 +121,11 @@ class TestGuard:
             ([member(n, **SILENT) for n in (2, 3, 4)], Do.FREEZE),
             ([member(n, **SILENT) for n in (2, 3)] + [member(4), member(5)], Do.NOTHING),
             ([member(n, **SILENT) for n in (2, 3, 4)] + [member(5)], Do.FREEZE),
+            # They see it, and said that they do without it.
+            ([member(2, says(without=[ME])), member(3, says(without=[ME]))], Do.FREEZE),
+            ([member(2, says(without=[ME], repmgrd=False)), member(3, **SILENT)], Do.FREEZE),
+            ([member(2, says(without=[ME])), member(3)], Do.NOTHING),
+            ([member(2, says(without=[9])), member(3, says(without=[9]))], Do.NOTHING),
             # Promoted by somebody's mistake, but the others stay here.
             ([member(2, PROMOTED), member(3)], Do.NOTHING),
             ([member(2, PROMOTED), member(3, says(upstream=2, primary_id=2))], Do.KILL),
@@ -137,6 +142,7 @@ class TestGuard:
             ([member(2), member(3, **SILENT)], 1, Do.THAW),
             ([member(2), member(3)], 99, Do.THAW),
             ([member(2, says(last_seen=3)), member(3, says(last_seen=3))], 1, Do.NOTHING),
+            ([member(2, says(without=[ME])), member(3, says(without=[ME]))], 1, Do.NOTHING),
             ([member(2, PROMOTED), member(3, **SILENT)], 1, Do.KILL),
             ([member(2, PROMOTED), member(3)], 1, Do.KILL),
         ],
@@ -246,6 +252,8 @@ class TestStart:
             ([member(2), member(3, **SILENT), member(4, **SILENT)], 4, Start.WAIT),
             ([member(2), member(3), member(4, **SILENT)], 4, Start.ALLOW),
             ([member(2, says(voting=True)), member(3)], 3, Start.WAIT),
+            ([member(2, says(without=[ME])), member(3)], 3, Start.WAIT),
+            ([member(2, says(without=[9])), member(3)], 3, Start.ALLOW),
             # A second primary that is on the same or an older timeline is one too.
             ([member(2, says(in_recovery=False)), member(3)], 3, Start.REFUSE),
         ],
@@ -370,3 +378,36 @@ def test_the_primary_is_frozen_before_anybody_may_be_promoted(seed):
 def test_the_cuts_are_of_both_kinds():
     voted = [cut_off(seed)[1] is not None for seed in range(30)]
     assert any(voted) and not all(voted)
+
+
+def lost_at_once(seed):
+    """Cut a new primary off from each of the others for some time, in one or in both directions, while
+    nobody's repmgrd watches it yet; return when it was frozen, and when all others had said for long
+    enough that they do without it."""
+    dice = random.Random(seed)
+    number = dice.choice([3, 4, 5])
+    claim, until = {}, {}
+    for n in range(2, number + 1):
+        claim[n] = 20 + dice.random() * 5
+        # What it asks arrives: until it does not, or all the time.
+        until[n] = dice.choice([math.inf, dice.random() * 30])
+    ready = max(claim.values()) + rules.UNKNOWN_SECONDS + SECONDS
+    heard = {n: (0.0, says(upstream=9)) for n in claim}
+    for step in range(4000):
+        now = step * 0.01
+        for n, at in until.items():
+            # The answer is of a moment after the question.
+            asked = now - dice.random() * rules.STEP_SECONDS
+            if asked < at and dice.random() < 0.2:
+                said = [ME] if asked + dice.random() * 0.05 >= claim[n] else []
+                heard[n] = (asked, says(upstream=9, without=said))
+        electors = [member(n, a, age=now - asked) for n, (asked, a) in heard.items()]
+        if step % 5 == 0 and rules.guard(ME, SECONDS, electors, None).do is Do.FREEZE:
+            return now + 0.15, ready
+    return None, ready
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_new_primary_is_frozen_before_anybody_takes_its_place(seed):
+    frozen, ready = lost_at_once(seed)
+    assert frozen is not None and frozen < ready
