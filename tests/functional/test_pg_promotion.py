@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from saltext_repmgr.guard import processes
 from saltext_repmgr.guard import start
 from saltext_repmgr.utils import promotion
 from saltext_repmgr.utils import turn
@@ -87,7 +88,9 @@ def test_the_timeline_is_that_of_the_server(repmgr_pg, primary, throwaway):
     path = str(throwaway.data)
 
     assert repmgr_pg.timeline(port=throwaway.port) == 1
+    assert processes.is_standby(path)
     assert throwaway.sql("SELECT pg_promote()") == "t"
+    assert not processes.is_standby(path)
     assert repmgr_pg.timeline(port=throwaway.port) == 2
     assert repmgr_pg.timeline(host="127.0.0.1", port=throwaway.port) == 2
     # Its last checkpoint is on the former one; a start check must not take it for a former primary.

@@ -190,7 +190,10 @@ class Guard:
             self.frozen_at, self.frozen_pid = time.monotonic(), pid
             return True
         answer = self.local.answer
-        return answer is not None and not answer.in_recovery
+        if answer is None:
+            return False
+        # One that was promoted and hangs since cannot say so.
+        return not (answer.in_recovery and processes.is_standby(self.told.data_directory))
 
     def _judge(self, now, pid):
         frozen = None if self.frozen_at is None else now - self.frozen_at

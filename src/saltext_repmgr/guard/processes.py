@@ -28,6 +28,11 @@ def postmaster(data_directory):
     return pid if name in ("postgres", "postmaster") else None
 
 
+def is_standby(data_directory):
+    """Whether a server would start as a standby; a promotion ends that before anything is written."""
+    return any(Path(data_directory, f"{name}.signal").exists() for name in ("standby", "recovery"))
+
+
 def _stat(pid):
     """Return ``(state, parent)`` of a process, or None where it is gone."""
     try:

@@ -1,6 +1,7 @@
 """What the guard does about repmgrd: one that watches a former primary, and one that is paused."""
 
 import dataclasses
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,24 @@ def guard():
     made.probes = {m.node_id: SimpleNamespace(member=lambda now, m=m: m) for m in MEMBERS}
     made.repmgrd, made.astray_at = (77, -60.0), None
     return made
+
+
+@pytest.mark.parametrize(
+    ("said", "signal", "acts"),
+    [
+        (None, None, False),
+        (test_rules.PROMOTED, None, True),
+        (test_rules.SEES_ME, "standby.signal", False),
+        (test_rules.SEES_ME, "recovery.signal", False),
+        # It was promoted since it answered last, and hangs.
+        (test_rules.SEES_ME, None, True),
+    ],
+)
+def test_what_a_server_is(guard, tmp_path, said, signal, acts):
+    guard.told.data_directory, guard.local.answer, guard.frozen_at = tmp_path, said, None
+    if signal is not None:
+        (tmp_path / signal).touch()
+    assert guard._is_primary(os.getpid()) is acts  # pylint: disable=protected-access
 
 
 def look(guard, seconds, pid=77):
