@@ -30,7 +30,9 @@ STATE = f"{STATE_DIRECTORY}/state.json"
 CONFIG = "/etc/repmgr/router.json"
 DROP_IN = f"/etc/systemd/system/{SERVICE}.service.d/repmgr.conf"
 # Of the guard the router uses what asks members, and nothing that acts.
-_OF_GUARD = ("__init__.py", "config.py", "locks.py", "probe.py", "rules.py")
+_OF_GUARD = tuple(
+    f"{name}.py" for name in ("__init__", "config", "locks", "probe", "rules", "sessions", "wal")
+)
 
 _UNIT = """\
 # Written by Salt (saltext-repmgr).

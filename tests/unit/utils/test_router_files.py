@@ -1,6 +1,9 @@
 """The files of a host with a PgBouncer."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +42,23 @@ def test_hosts_that_are_no_nodes():
 def test_a_minion_without_one():
     with pytest.raises(PillarError, match="repmgr.pgbouncer.hosts: this minion, node4"):
         wanted.router_of({"repmgr": changed({"pgbouncer": WANTED})}, "node4")
+
+
+def test_what_is_written_there_is_all_that_it_needs(tmp_path):
+    text = "import repmgr_router.router.daemon as made; print(made.__file__)"
+    for name, (content, _) in router_files.files(spec_of(), "node1").items():
+        if name.startswith(router_files.DIRECTORY):
+            path = tmp_path / Path(name).relative_to(router_files.DIRECTORY)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        env={"PYTHONPATH": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == f"{tmp_path}/repmgr_router/router/daemon.py", done.stderr
 
 
 def test_no_file_but_two_has_the_password():
