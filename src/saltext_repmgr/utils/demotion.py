@@ -14,7 +14,7 @@ from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import settling
 from saltext_repmgr.utils import slots
-from saltext_repmgr.utils import succession
+from saltext_repmgr.utils import succession_act
 from saltext_repmgr.utils import turn
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import RepmgrError
@@ -45,7 +45,7 @@ def hand_over(look, target, away, salt):
     """
     spec, layout = look.spec, look.layout
     # While this server can be asked.
-    what = succession.change(look, look.node, spec.nodes[target])
+    what = succession_act.change(look, look.node, spec.nodes[target])
     with observe.local_connection(spec, layout) as connection:
         turn.begin(connection, spec.nodes[target])
         with turn.pausing(look):
@@ -164,15 +164,19 @@ def _join(look, what, salt, seconds):
         _await_joined(look, heir, presence.check)
         settling.settle(look.again(), salt, check=presence.check)
         _drop_unused_slots(look)
-        succession.await_watched(look, what, presence.check)
+        succession_act.await_watched(look, what, presence.check)
         return
     except RepmgrError:
         if not presence.is_lost():
             raise
     # Where it fed others before, its guard goes by those, too, and they may be cut off together.
-    if seconds <= _QUICK_SECONDS and not what.feeds and not succession.is_followed(look.spec, what):
+    if (
+        seconds <= _QUICK_SECONDS
+        and not what.feeds
+        and not succession_act.is_followed(look.spec, what)
+    ):
         _take_back(look, what)
-    primary = succession.take_part(look, what, salt)
+    primary = succession_act.take_part(look, what, salt)
     if primary.name != heir.name:
         raise CommandFailed(
             f"{heir.name} went away right after its promotion, and {primary.name} took its place: it"

@@ -6,7 +6,7 @@ from saltext_repmgr.utils import demotion
 from saltext_repmgr.utils import promotion
 from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import settling
-from saltext_repmgr.utils import succession
+from saltext_repmgr.utils import succession_act
 from saltext_repmgr.utils import turn
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import RepmgrError
@@ -35,7 +35,7 @@ def take_part(look, old, target, away, salt):
 
 
 def _follow(look, primary, heir, salt):
-    what = succession.change(look, primary, heir)
+    what = succession_act.change(look, primary, heir)
     gone = promoted = None
     before = turn.READY_SECONDS + turn.LAST_CHECKPOINT_SECONDS + turn.ROUTER_SECONDS
     for _ in turn.looks(before + turn.HEIR_SECONDS + turn.PROMOTE_SECONDS, 0.2):
@@ -66,12 +66,12 @@ def _move(look, what, salt):
     try:
         settling.settle(look.again(), salt, leave=what.old.name, check=presence.check)
         if look.plan.primary == what.heir.name:
-            succession.watch(look)
-            succession.await_watched(look, what, presence.check)
+            succession_act.watch(look)
+            succession_act.await_watched(look, what, presence.check)
     except RepmgrError:
         if not presence.is_lost():
             raise
-        primary = succession.take_part(look, what, salt)
+        primary = succession_act.take_part(look, what, salt)
         return f"{primary.name} took over from {what.heir.name}, which went away"
     if look.plan.primary == what.old.name:
         return f"still with {what.old.name}, which took the role back"

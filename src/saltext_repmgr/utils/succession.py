@@ -1,103 +1,17 @@
-"""A new primary that is lost in its first moments, and who takes its place.
+"""Who takes the place of a new primary that is lost in its first moments, and by whose word. Pure.
 
-repmgrd cannot do that before it watches the new primary, on a majority of the nodes. Until then
-whoever takes part in the switchover stays, and does it where it has to be done.
-docs/design-switchover.md says why that makes no second primary.
+docs/design-switchover.md says why that makes no second primary;
+:mod:`saltext_repmgr.utils.succession_act` does it.
 """
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from saltext_repmgr.guard import rules
-from saltext_repmgr.guard import sessions
-from saltext_repmgr.guard import wal
-from saltext_repmgr.utils import act
-from saltext_repmgr.utils import db
-from saltext_repmgr.utils import observe
-from saltext_repmgr.utils import pause
-from saltext_repmgr.utils import plan
-from saltext_repmgr.utils import promotion
-from saltext_repmgr.utils import repmgr_conf
-from saltext_repmgr.utils import settling
-from saltext_repmgr.utils import turn
-from saltext_repmgr.utils import upstreams
-from saltext_repmgr.utils.errors import CommandFailed
-from saltext_repmgr.utils.errors import RepmgrError
-from saltext_repmgr.utils.repmgr_parameters import effective
 from saltext_repmgr.utils.spec import NodeSpec
-
-_WATCHED = """
-SELECT CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_upstream_node_id() END AS watched
-"""
-_BELOW = "SELECT node_id FROM repmgr.nodes WHERE active AND upstream_node_id = %(id)s"
-_STATE = f"""
-SELECT pg_is_in_recovery() AS in_recovery,
-       {wal.TIMELINE} AS timeline,
-       coalesce(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0', 0)::bigint
-           AS lsn,
-       (SELECT string_agg(a.pid || ' ' || a.backend_start, ', ' ORDER BY a.pid)
-          FROM pg_stat_activity a JOIN pg_roles o ON o.oid = a.usesysid
-         WHERE o.rolsuper AND a.application_name = %(claim)s) AS claim
-"""
-
-
-@dataclass(frozen=True)
-class Elector:
-    """What a member says while a new primary is missed.
-
-    lsn
-        What it has received or replayed, in bytes.
-    claim
-        Which session on it says that it does without the new primary; None: it does not say so.
-    """
-
-    name: str
-    node_id: int
-    priority: int
-    witness: bool
-    in_recovery: bool
-    timeline: int
-    lsn: int
-    claim: str | None
-
-    @property
-    def is_primary(self):
-        """Whether it acts as one."""
-        return not (self.in_recovery or self.witness)
-
-
-def electors(nodes, old, lost):
-    """Return the ids of all by whose word a new primary is replaced, itself left out.
-
-    These are all those that its guard goes by, or more.
-
-    nodes
-        The records (:class:`~saltext_repmgr.utils.facts.NodeRecord`) of the time before.
-    old, lost
-        Ids of the primary of that time and of the new one.
-    """
-    below = {r.node_id for r in nodes or () if r.active and r.upstream_node_id in (old, lost)}
-    return (below | {old}) - {lost}
-
-
-def successor(found, timeline):
-    """Return the name of the standby that is to be the primary, or None.
-
-    found
-        An :class:`Elector` each.
-    timeline
-        That of the primary before the change: who is on a later one has followed the new one. A
-        promotion by who has not would make the timeline of the lost one a second time.
-    """
-    fit = [e for e in found if not e.witness and e.priority > 0]
-    best = max(fit, key=lambda e: (e.timeline, e.lsn, e.priority, -e.node_id), default=None)
-    return best.name if best is not None and best.timeline > timeline else None
 
 
 @dataclass(frozen=True)
 class Change:
-    """A switchover, as a node knows it that does not become the primary.
+    """A switchover, as it is known to a node that does not become the primary.
 
     old, heir
         The :class:`~saltext_repmgr.utils.spec.NodeSpec` of the primary that goes and the new one.
@@ -119,164 +33,84 @@ class Change:
     strangers: bool = False
 
 
-def change(look, old, heir):
-    """Return the :class:`Change` as this node sees it before anything is touched."""
-    server = look.seen.server
-    if server is None:
-        raise CommandFailed(f"{look.node.name}'s own server does not answer; nothing was touched")
-    ids = electors(server.nodes, old.id, heir.id)
-    # A witness has a timeline of its own.
-    known = plan.visible(look.seen).get(old.name, server)
-    members = tuple(n for n in look.spec.members if n.id in ids)
-    feeds = any(r.active and r.upstream_node_id == heir.id for r in server.nodes or ())
-    return Change(old, heir, known.timeline, members, feeds, strangers=len(members) < len(ids))
+@dataclass(frozen=True)
+class Elector:
+    """What a member says while a new primary is missed.
 
-
-def await_watched(look, what, check):
-    """Wait until repmgrd of all electors watches the new primary, which is one like any other then.
-
-    check
-        Function that raises where the new primary is gone.
+    lsn
+        What it has received or replayed, in bytes.
+    claim
+        Which session on it says that it does without the new primary; None: it does not say so.
+    voting
+        Whether it is about to be promoted.
     """
-    # Its own first: that costs the others nothing.
-    waiting = sorted(what.electors, key=lambda n: n.name != look.node.name)
-    for _ in turn.looks(turn.WATCH_SECONDS, 0.2):
-        while waiting and _watches(look.spec, waiting[0], what.heir):
-            waiting.pop(0)
-        if not waiting:
-            return
-        check()
+
+    name: str
+    node_id: int
+    priority: int
+    witness: bool
+    in_recovery: bool
+    timeline: int
+    lsn: int
+    claim: str | None
+    voting: bool = False
+
+    @property
+    def is_primary(self):
+        """Whether it acts as one."""
+        return not (self.in_recovery or self.witness)
 
 
-def is_followed(spec, what):
-    """Whether somebody is on the timeline of the new primary already."""
-    return any(not e.witness and e.timeline > what.timeline for e in _ask(spec, what)[1])
+def change(spec, old, heir, server, timeline):
+    """Return the :class:`Change` as a node knows it before anything is touched.
 
-
-def _watches(spec, node, primary):
-    try:
-        with observe.member_connection(spec, node) as connection:
-            return db.row(connection, _WATCHED)["watched"] == primary.id
-    except RepmgrError:
-        # It has no word either when the new primary is lost.
-        return True
-
-
-def take_part(look, what, salt):
-    """Have the standby that is ahead take the place of the new primary, and follow it.
-
-    Returns the :class:`~saltext_repmgr.utils.spec.NodeSpec` of the primary, which is the new one
-    again where that is back.
+    server
+        Its own :class:`~saltext_repmgr.utils.facts.Server`.
+    timeline
+        That of the primary.
     """
-    _may_take_part(look, what)
-    # What began it may be two minutes old.
-    pause.begin(look.spec, look.layout, turn.LEASE_MINUTES, lasting=False)
-    primary = _replace(look, what)
-    if primary is look.node:
-        promotion.settle(look, salt)
-    else:
-        settling.settle(look.again(), salt)
-        watch(look)
-    return primary
+    nodes = server.nodes or ()
+    ids = electors(nodes, old.id, heir.id)
+    members = tuple(n for n in spec.members if n.id in ids)
+    feeds = any(r.active and r.upstream_node_id == heir.id for r in nodes)
+    return Change(old, heir, timeline, members, feeds, strangers=len(members) < len(ids))
 
 
-def watch(look):
-    """Have repmgrd of a witness watch the primary.
+def electors(nodes, old, lost):
+    """Return the ids of all by whose word a new primary is replaced, itself left out.
 
-    By itself it finds that when the former one is gone, or within ``witness_sync_interval``.
+    These are all those that its guard goes by, or more.
+
+    nodes
+        The records (:class:`~saltext_repmgr.utils.facts.NodeRecord`) of the time before.
+    old, lost
+        Ids of the primary of that time and of the new one.
     """
-    if not look.node.is_witness:
-        return
-    seen = look.again().seen
-    if upstreams.not_watched(look.spec, look.node, seen.server, look.plan.primary):
-        act.restart_daemon(observe.REPMGRD_UNIT)
+    below = {r.node_id for r in nodes if r.active and r.upstream_node_id in (old, lost)}
+    return (below | {old}) - {lost}
 
 
-def _may_take_part(look, what):
-    spec = look.spec
-    settings = effective(repmgr_conf.node_settings(spec, look.node, look.layout))
-    reasons = {
-        "the guards are switched off ('fence: false')": not spec.fence,
-        "pillar says 'failover: manual'": settings["failover"] != "automatic",
-        "two data nodes and no witness cannot tell a lost host from a cut cable": (
-            len(what.electors) < 2
-        ),
-        "a node that is not in pillar has a word in it": what.strangers,
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            raise _nobody(what, f"nobody takes its place, as {reason}")
+def claims(found, what):
+    """Return ``{name: claim}`` where all electors have one, else None.
 
-
-def _nobody(what, why):
-    return CommandFailed(
-        f"{what.heir.name} went away right after its promotion, and {why}: there is no primary before"
-        " it is back. Where it is lost, promote the standby with the most WAL ('salt-run"
-        " repmgr.status' shows it, 'salt NODE repmgr.standby_promote' does it)"
-    )
-
-
-def _replace(look, what):
-    """Return the node that is the primary in the end; this one, where it has to be."""
-    spec, lost = look.spec, what.heir
-    # A guard that hears so, or hears nothing, has frozen the new primary by then.
-    lease = rules.UNKNOWN_SECONDS + spec.failover_after
-    claims = since = None
-    with promotion.announced(spec, look.layout, f"{sessions.WITHOUT}{lost.id}"):
-        for _ in turn.looks(turn.SUCCEED_SECONDS, 0.2):
-            primary, found = _ask(spec, what)
-            if primary is not None:
-                return primary
-            if _claims(found, what) != claims:
-                claims, since = _claims(found, what), time.monotonic()
-            ready = claims is not None and time.monotonic() - since >= lease
-            if ready and successor(found, what.timeline) == look.node.name:
-                # Who stops its server to be the primary again sees this, or is missed now.
-                with promotion.announced(spec, look.layout):
-                    primary, found = _ask(spec, what)
-                    if primary is None and _claims(found, what) == claims:
-                        with observe.local_connection(spec, look.layout) as own:
-                            _require_record(own, what)
-                            promotion.become_primary(look, own, lost)
-                        return look.node
-    names = {n.name for n in what.electors} - {e.name for e in found if e.claim is not None}
-    why = (
-        f"{', '.join(sorted(names))} did not help to replace it" if names else "nobody followed it"
-    )
-    raise _nobody(what, why)
-
-
-def _require_record(own, what):
-    """Raise where the guard of the new primary may go by less than all electors.
-
-    This node has all that the new primary wrote and anybody else got.
+    found
+        An :class:`Elector` each, of those that answered.
+    what
+        The :class:`Change`.
     """
-    below = {row["node_id"] for row in db.rows(own, _BELOW, {"id": what.heir.id})}
-    left = ", ".join(n.name for n in what.electors if n.id not in below)
-    if left:
-        raise _nobody(what, f"nobody takes its place, as it had not recorded {left} below it")
+    told = {e.name: e.claim for e in found if e.claim is not None}
+    return told if len(told) == len(what.electors) else None
 
 
-def _ask(spec, what):
-    """Return ``(the node that acts as a primary or None, an Elector of each that answers)``."""
-    nodes = (what.heir, *what.electors)
-    claim = f"{sessions.WITHOUT}{what.heir.id}"
-    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-        found = [e for e in pool.map(lambda node: _ask_one(spec, node, claim), nodes) if e]
-    primary = next((spec.nodes[e.name] for e in found if e.is_primary), None)
-    return primary, [e for e in found if e.node_id != what.heir.id]
+def successor(found, timeline):
+    """Return the name of the standby that is to be the primary, or None.
 
-
-def _ask_one(spec, node, claim):
-    try:
-        with observe.member_connection(spec, node) as connection:
-            said = db.row(connection, _STATE, {"claim": claim})
-    except RepmgrError:
-        return None
-    return Elector(node.name, node.id, node.priority, node.is_witness, **said)
-
-
-def _claims(found, what):
-    """Return ``{name: claim}`` where all electors have one, else None."""
-    claims = {e.name: e.claim for e in found if e.claim is not None}
-    return claims if len(claims) == len(what.electors) else None
+    found
+        An :class:`Elector` each.
+    timeline
+        That of the primary before the change: who is on a later one has followed the new one. A
+        promotion by who has not would make the timeline of the lost one a second time.
+    """
+    fit = [e for e in found if not e.witness and e.priority > 0]
+    best = max(fit, key=lambda e: (e.timeline, e.lsn, e.priority, -e.node_id), default=None)
+    return best.name if best is not None and best.timeline > timeline else None

@@ -1,6 +1,7 @@
 """Who takes the place of a new primary that was lost at once, and by whose word."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ from saltext_repmgr.utils import succession
 from saltext_repmgr.utils.succession import Change
 from saltext_repmgr.utils.succession import Elector
 from tests.unit.utils.test_plan import NODES
+from tests.unit.utils.test_plan import SPEC
 from tests.unit.utils.test_plan import record
 
 OLD, HEIR = 1, 2
@@ -41,12 +43,29 @@ AFTER = (
         ((*BEFORE[:2], record("node3", "standby", 2), BEFORE[3]), {1, 3, 4}),
         ((*BEFORE[:3], record("node4", "standby", 3)), {1, 3}),
         ((*BEFORE[:3], record("node4", "witness", 1, active=False)), {1, 3}),
-        (None, {1}),
+        ((), {1}),
     ],
     ids=["before", "after", "two nodes", "below the new one", "cascade", "inactive", "no records"],
 )
 def test_all_but_the_new_primary_have_a_word(records, expected):
     assert succession.electors(records, OLD, HEIR) == expected
+
+
+@pytest.mark.parametrize(
+    ("records", "names", "feeds", "strangers"),
+    [
+        (BEFORE, ["node1", "node3", "node4"], False, False),
+        ((*BEFORE[:2], record("node3", "standby", 2)), ["node1", "node3"], True, False),
+        ((*BEFORE[:3], dataclasses.replace(BEFORE[2], node_id=9)), ["node1", "node3"], False, True),
+        (None, ["node1"], False, False),
+    ],
+    ids=["all are known", "it feeds one", "one is not in pillar", "no records"],
+)
+def test_what_a_node_knows_of_it(records, names, feeds, strangers):
+    server = SimpleNamespace(nodes=records)
+    found = succession.change(SPEC, NODES["node1"], NODES["node2"], server, 1)
+    assert [n.name for n in found.electors] == names
+    assert (found.feeds, found.strangers) == (feeds, strangers)
 
 
 def those(**more):
@@ -84,7 +103,7 @@ def test_who_takes_its_place(found, expected):
 
 
 def claims(*found):
-    return succession._claims(found, WHAT)  # pylint: disable=protected-access
+    return succession.claims(found, WHAT)
 
 
 def test_all_have_to_say_so_and_each_break_is_seen():
