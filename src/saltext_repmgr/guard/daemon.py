@@ -197,7 +197,13 @@ class Guard:
 
     def _judge(self, now, pid):
         frozen = None if self.frozen_at is None else now - self.frozen_at
-        verdict = rules.guard(self.told.node_id, self.told.vote_seconds, self._jurors(now), frozen)
+        verdict = rules.guard(
+            self.told.node_id,
+            self.told.vote_seconds,
+            self._jurors(now),
+            frozen,
+            now - self.acting_since,
+        )
         if verdict.do is rules.Do.FREEZE:
             processes.freeze(pid)
             self.frozen_at, self.frozen_pid = now, pid

@@ -4,6 +4,7 @@ Times are durations in seconds. What they must be, and why, is in docs/design-fa
 """
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import Collection
 from typing import Optional
@@ -138,7 +139,13 @@ def jurors(electors: Sequence[Member], others: Sequence[Member], acting: float, 
     return electors or [m for m in there if frozen or not m.is_primary]
 
 
-def guard(me: int, vote_seconds: int, electors: Sequence[Member], frozen: Optional[float]):
+def guard(
+    me: int,
+    vote_seconds: int,
+    electors: Sequence[Member],
+    frozen: Optional[float],
+    acting: float = math.inf,
+):
     """Return the :class:`Verdict` on a server that acts as the primary.
 
     me
@@ -149,12 +156,15 @@ def guard(me: int, vote_seconds: int, electors: Sequence[Member], frozen: Option
         The others, see docs/design-failover.md.
     frozen
         How long it has been frozen; None: it runs.
+    acting
+        For how long it has been the primary. What somebody was before that says nothing: after a
+        planned change the former primary may have said so a moment ago.
     """
     number = len(electors) + 1
     within = STEP_SECONDS + FREEZE_SECONDS
     against = [e.name for e in electors if may_vote(e, me, vote_seconds, within)]
     lost = len(against) >= majority(number)
-    other = [e for e in electors if e.is_primary]
+    other = [e for e in electors if e.is_primary and e.age <= acting]
     if frozen is None:
         followers = [e for e in electors if e.now and _follows(e, other)]
         if other and len(followers) >= majority(number):

@@ -150,6 +150,13 @@ class TestGuard:
     def test_a_primary_that_is_frozen(self, electors, frozen, expected):
         assert rules.guard(ME, SECONDS, electors, frozen).do is expected
 
+    @pytest.mark.parametrize(("acting", "expected"), [(0.3, Do.NOTHING), (0.5, Do.KILL)])
+    def test_who_was_the_primary_before_is_none_beside_it(self, acting, expected):
+        former = says(in_recovery=False, upstream=-1, primary_id=2)
+        watch_it = says(upstream=2, primary_id=2)
+        electors = [member(2, former, age=0.4), *(member(n, watch_it, age=0.4) for n in (3, 4))]
+        assert rules.guard(ME, SECONDS, electors, None, acting).do is expected
+
     def test_a_witness_is_no_second_primary(self):
         witness = member(3, says(in_recovery=False, streaming=False), witness=True)
         assert rules.guard(ME, SECONDS, [member(2), witness], None).do is Do.NOTHING
