@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import threading
 
 import psycopg2
@@ -195,3 +196,17 @@ def test_a_replication_connection_with_a_password_file(primary, tmp_path):
     with pytest.raises(ConnectionFailed, match="authentication failed") as raised:
         db.try_replication("127.0.0.1", primary.port, "repmgr", str(passfile))
     assert raised.value.kind is Reach.REJECTED
+
+
+def test_a_server_that_took_a_statement_and_hangs(primary, monkeypatch):
+    monkeypatch.setattr(db, "STATEMENT_TIMEOUT", 1)
+    monkeypatch.setattr(db, "_HANGS", 0.5)
+    there = ("127.0.0.1", primary.port, "repmgr", "repmgr", PASSWORD)
+    with db.connect(*there) as connection:
+        pid = db.row(connection, "SELECT pg_backend_pid() AS pid")["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(ConnectionFailed):
+                db.row(connection, "SELECT 1 AS one")
+        finally:
+            os.kill(pid, signal.SIGCONT)

@@ -63,7 +63,7 @@ def test_the_one_that_repmgrd_watches_by_now_stays(standby, watching):
     assert told(standby, saw=1) == "3"
 
 
-def test_who_was_lost_is_told_by_sessions_of_superusers_only(standby):
+def test_what_is_told_by_sessions_counts_from_the_right_role_only(standby):
     def told_by(connection, name):
         with connection.cursor() as cursor:
             cursor.execute(f"SET application_name = '{name}'")
@@ -72,6 +72,10 @@ def test_who_was_lost_is_told_by_sessions_of_superusers_only(standby):
         told_by(own, "repmgr-without-7")
         told_by(other, "repmgr-without-8")
         assert list(asked(standby).without) == [7]
+        told_by(own, "repmgr-guard-start-7")
+        told_by(other, "repmgr-guard-start-8")
+        assert list(asked(standby).starting) == [8]
+        told_by(own, "repmgr-without-7")
         # Whatever it is called, the question stays one that can be answered.
         told_by(own, "repmgr-without-99999999999")
         assert list(asked(standby).without) == []

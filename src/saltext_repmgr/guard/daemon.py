@@ -91,7 +91,9 @@ class Guard:
         ids = [p.node_id for p in self.peers if p.active and p.node_id != self.told.node_id]
         others = [self.probes[i].member(now) for i in ids if i in self.probes]
         acting, frozen = now - self.acting_since, self.frozen_at is not None
-        return rules.jurors(self.electors(now), others, acting, frozen)
+        # Before that, those that are recorded below it may be a part of those that are to be.
+        recorded = any(p.node_id == self.told.node_id and p.type == "primary" for p in self.peers)
+        return rules.jurors(self.electors(now) if recorded else (), others, acting, frozen)
 
     # -- acts ---------------------------------------------------------------------------
 
@@ -134,8 +136,13 @@ class Guard:
         """
         answer = self.local.answer
         probe = self.probes.get(answer.upstream) if answer and answer.repmgrd else None
-        if probe is not None and probe.answered_question not in (None, self.noted):
+        if probe is None:
+            return
+        if probe.answered_question not in (None, self.noted):
             self.noted = probe.answered_question
+            self.local.saw = answer.upstream
+        elif answer.upstream in answer.starting:
+            # It is about to answer, and would be frozen before it can where others miss it.
             self.local.saw = answer.upstream
 
     def _inherit(self, now):

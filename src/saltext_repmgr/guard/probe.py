@@ -25,6 +25,14 @@ _PATIENCE = 1.0
 _PAUSE = 0.1
 _RESOLVE_SECONDS = 30
 
+
+def _numbers(name, whose):
+    """SQL: the numbers of the nodes for which sessions are called so."""
+    return f"""ARRAY(SELECT substr(a.application_name, {len(name) + 1})::int
+                FROM pg_stat_activity a JOIN pg_roles o ON o.oid = a.usesysid
+               WHERE {whose} AND a.application_name ~ '^{name}[0-9]{{1,9}}$')"""
+
+
 _QUERY = f"""
 SELECT pg_is_in_recovery() AS in_recovery,
        {wal.TIMELINE} AS timeline,
@@ -36,9 +44,8 @@ SELECT pg_is_in_recovery() AS in_recovery,
        EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS streaming,
        (SELECT min(node_id) FROM repmgr.nodes WHERE type = 'primary' AND active) AS primary_id,
        EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{sessions.VOTE}') AS voting,
-       ARRAY(SELECT substr(a.application_name, {len(sessions.WITHOUT) + 1})::int
-               FROM pg_stat_activity a JOIN pg_roles o ON o.oid = a.usesysid
-              WHERE o.rolsuper AND a.application_name ~ '^{sessions.WITHOUT}[0-9]{{1,9}}$') AS without
+       {_numbers(sessions.WITHOUT, "o.rolsuper")} AS without,
+       {_numbers(sessions.START, "o.rolname = 'repmgr'")} AS starting
   FROM pg_control_system() s
 """
 _NODES = """

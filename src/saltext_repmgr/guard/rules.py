@@ -51,6 +51,7 @@ class Answer:
     primary_id: Optional[int] = None  # whom its metadata call the primary
     voting: bool = False  # it is about to be promoted
     without: Sequence[int] = ()  # primaries that it has lost and does not go back to
+    starting: Sequence[int] = ()  # nodes that are about to be the primary again
 
 
 @dataclass(frozen=True)
@@ -347,6 +348,14 @@ def astray(own: Answer, others: Sequence[Member]):
     former = next((m for m in others if m.node_id == own.upstream), None)
     stands_by = former is not None and former.now is not None and former.now.in_recovery
     return live[0] if stands_by else None
+
+
+def misses(me: int, vote_seconds: int, electors: Sequence[Member]):
+    """Whether a server would be frozen as soon as it acts as the primary."""
+    heard = [
+        e for e in electors if e.now is not None and may_vote(e, me, vote_seconds, STEP_SECONDS)
+    ]
+    return len(heard) >= majority(len(electors) + 1)
 
 
 class Start(str, enum.Enum):

@@ -4,6 +4,7 @@ Ends with 0 to let it start. What it says goes to the server's log.
 """
 
 import contextlib
+import dataclasses
 import os
 import re
 import socket
@@ -14,7 +15,9 @@ import time
 from . import config
 from . import processes
 from . import rules
+from . import sessions
 from .daemon import touch
+from .probe import GUARD
 from .probe import Probe
 from .probe import step_all
 from .probe import wait
@@ -24,6 +27,8 @@ _PATIENCE = 20
 _STARTER = "pg_ctlcluster"
 # Long enough for a node that counts refusals to notice that somebody is here.
 _LEAST_LISTENING = 0.3
+# The guards of those that miss this node have noticed by then that it is asking them.
+_NOTED = 3
 
 
 def control(data_directory, bindir):
@@ -82,11 +87,12 @@ def judge(told, data_directory, bindir):
     # A node that was promoted a moment ago may not know its electors yet: then all count.
     electors = config.electors(peers, told.node_id) or [p for p in others if p.active]
     probes = [Probe(p, 0.2) for p in others]
+    announcing = []
     starter = processes.ancestor(_STARTER)
     began = time.monotonic()
     with _listening(told.port):
         while True:
-            now = step_all(probes)
+            now = step_all([*probes, *announcing])
             if starter is not None and processes.ancestor(_STARTER) != starter:
                 return None
             verdict = rules.start(
@@ -98,11 +104,34 @@ def judge(told, data_directory, bindir):
             )
             if verdict.do is rules.Start.REFUSE or now - began > _PATIENCE:
                 return verdict
-            settled = all(p.answer is not None or p.member(now).refused for p in probes)
             if verdict.do is rules.Start.ALLOW and now - began > _LEAST_LISTENING:
-                if settled or now - began > 1:
+                missed = rules.misses(
+                    told.node_id,
+                    told.vote_seconds,
+                    [p.member(now) for p in probes if p.peer in electors],
+                )
+                if (
+                    now - began > (_NOTED if missed else 1)
+                    or not missed
+                    and _are_settled(probes, now)
+                ):
                     return verdict
-            wait(probes, 0.05)
+                if missed and not announcing:
+                    announcing = [Probe(p, 0.2, question=_announcement(told)) for p in electors]
+            wait([*probes, *announcing], 0.05)
+
+
+def _are_settled(probes, now):
+    """Whether all have said something, or are not there."""
+    return all(p.answer is not None or p.member(now).refused for p in probes)
+
+
+def _announcement(told):
+    """Return a question by which others know that this node is about to be the primary again.
+
+    Those that miss it would have its guard freeze it before they can see it.
+    """
+    return dataclasses.replace(GUARD, asker=f"{sessions.START}{told.node_id}")
 
 
 def _override(name):

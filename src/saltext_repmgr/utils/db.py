@@ -8,6 +8,7 @@ import contextlib
 import os
 import pwd
 import re
+import socket
 import threading
 
 from saltext_repmgr.utils.errors import ConnectionFailed
@@ -18,6 +19,8 @@ from saltext_repmgr.utils.facts import Reach
 # libpq takes 1 for 2; below 2 there is nothing to gain.
 CONNECT_TIMEOUT = 2
 STATEMENT_TIMEOUT = 10
+# One that has not even said so by then does not answer any more.
+_HANGS = 5
 
 # What a server shows of who is asking.
 NAME = "saltext-repmgr"
@@ -107,6 +110,8 @@ def connect(
         # Not the one of root's home: what is not given here shall not be found there.
         "passfile": "/dev/null/none",
         "keepalives_idle": 5,
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
         "tcp_user_timeout": 1000 * STATEMENT_TIMEOUT,
     }
     if password is not None:
@@ -180,9 +185,30 @@ def classify(text):
     return Reach.UNREACHABLE
 
 
+@contextlib.contextmanager
+def _limited(connection):
+    """Give up on a server elsewhere that took a statement and hangs: neither its own timeout nor that
+    of TCP ends the wait for it."""
+    if connection.info.host.startswith("/"):
+        yield
+        return
+    watchdog = threading.Timer(STATEMENT_TIMEOUT + _HANGS, _hang_up, [connection.fileno()])
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+
+
+def _hang_up(number):
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as found:
+        found.shutdown(socket.SHUT_RDWR)
+
+
 def rows(connection, sql, parameters=None):
     """Run a query and return its rows as dictionaries."""
-    with _translated(connection), connection.cursor() as cursor:
+    with _translated(connection), _limited(connection), connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         names = [column.name for column in cursor.description]
         return [dict(zip(names, row)) for row in cursor.fetchall()]
@@ -196,5 +222,5 @@ def row(connection, sql, parameters=None):
 
 def run(connection, sql, parameters=None):
     """Run a statement that returns nothing."""
-    with _translated(connection), connection.cursor() as cursor:
+    with _translated(connection), _limited(connection), connection.cursor() as cursor:
         cursor.execute(sql, parameters)

@@ -1,6 +1,7 @@
 """The old primary's part in a switchover: it stops in good order, and comes back as a standby."""
 
 import contextlib
+import functools
 import logging
 import time
 from pathlib import Path
@@ -170,13 +171,9 @@ def _join(look, what, salt, seconds):
         if not presence.is_lost():
             raise
     # Where it fed others before, its guard goes by those, too, and they may be cut off together.
-    if (
-        seconds <= _QUICK_SECONDS
-        and not what.feeds
-        and not succession_act.is_followed(look.spec, what)
-    ):
-        _take_back(look, what)
-    primary = succession_act.take_part(look, what, salt)
+    may = seconds <= _QUICK_SECONDS and not what.feeds
+    back = functools.partial(_take_back, look, what) if may else None
+    primary = succession_act.take_part(look, what, salt, back)
     if primary.name != heir.name:
         raise CommandFailed(
             f"{heir.name} went away right after its promotion, and {primary.name} took its place: it"

@@ -64,6 +64,8 @@ def _move(look, what, salt):
     """Follow the new primary, and stay until it could be replaced like any other."""
     presence = turn.Presence(look.spec, what.heir)
     try:
+        if look.node.is_witness:
+            succession_act.await_followed(look, what, presence.check)
         settling.settle(look.again(), salt, leave=what.old.name, check=presence.check)
         if look.plan.primary == what.heir.name:
             succession_act.watch(look)

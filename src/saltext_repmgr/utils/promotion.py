@@ -1,6 +1,7 @@
 """The candidate's part in a switchover: it waits for the last byte, and promotes itself."""
 
 import contextlib
+import logging
 import select
 
 from saltext_repmgr.guard import locks
@@ -15,6 +16,9 @@ from saltext_repmgr.utils import settling
 from saltext_repmgr.utils import turn
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.spec import Role
+
+log = logging.getLogger(__name__)
 
 # Of a hundredth of a second and more each; nearly all promotions are over by then.
 _WAKE_LOOKS = 20
@@ -48,7 +52,8 @@ def take_over(look, primary, salt):
 
 def settle(look, salt):
     """Have repmgr, and whoever hears of its events, know of this new primary."""
-    registration.register(look.again(), salt)
+    if look.again().plan.role is Role.PRIMARY:
+        registration.register(look, salt)
     settling.settle(look.again(), salt)
 
 
@@ -66,7 +71,11 @@ def become_primary(look, own, lost=None):
         if not turn.is_primary(look.spec, look.node):
             _withdraw(look.layout)
             raise
-    registration.lead(own, look.node, lost)
+    try:
+        registration.lead(own, look.node, lost)
+    except RepmgrError as err:
+        # It is the primary; the rest is done by repmgr's own command.
+        log.warning("%s could not record all at once: %s", look.node.name, err)
 
 
 def promote(own, name):

@@ -16,7 +16,7 @@ class Change:
     old, heir
         The :class:`~saltext_repmgr.utils.spec.NodeSpec` of the primary that goes and the new one.
     timeline
-        That of the primary before.
+        That of this node before; a witness has one of its own.
     electors
         The nodes by whose word the new one is replaced.
     feeds
@@ -61,19 +61,17 @@ class Elector:
         return not (self.in_recovery or self.witness)
 
 
-def change(spec, old, heir, server, timeline):
+def change(spec, old, heir, server):
     """Return the :class:`Change` as a node knows it before anything is touched.
 
     server
         Its own :class:`~saltext_repmgr.utils.facts.Server`.
-    timeline
-        That of the primary.
     """
     nodes = server.nodes or ()
     ids = electors(nodes, old.id, heir.id)
     members = tuple(n for n in spec.members if n.id in ids)
     feeds = any(r.active and r.upstream_node_id == heir.id for r in nodes)
-    return Change(old, heir, timeline, members, feeds, strangers=len(members) < len(ids))
+    return Change(old, heir, server.timeline, members, feeds, strangers=len(members) < len(ids))
 
 
 def electors(nodes, old, lost):
@@ -108,7 +106,7 @@ def successor(found, timeline):
     found
         An :class:`Elector` each.
     timeline
-        That of the primary before the change: who is on a later one has followed the new one. A
+        That before the change: who is on a later one has followed the new one. A
         promotion by who has not would make the timeline of the lost one a second time.
     """
     fit = [e for e in found if not e.witness and e.priority > 0]

@@ -5,6 +5,7 @@ whoever takes part in the switchover stays, and does it where it has to be done.
 docs/design-switchover.md says why that makes no second primary.
 """
 
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,6 @@ from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import pause
-from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import promotion
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import settling
@@ -23,16 +23,22 @@ from saltext_repmgr.utils import succession
 from saltext_repmgr.utils import turn
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.facts import Reach
 from saltext_repmgr.utils.repmgr_parameters import effective
 from saltext_repmgr.utils.succession import Elector
 
+# Of repmgrd, by systemd; and until it watches somebody.
+_RESTARTED_SECONDS = 5
 _WATCHED = """
 SELECT CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_upstream_node_id() END AS watched
 """
-_BELOW = "SELECT node_id FROM repmgr.nodes WHERE active AND upstream_node_id = %(id)s"
+_FED = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming') AS yes"
+_BELOW = "SELECT node_id FROM repmgr.nodes WHERE upstream_node_id = %(id)s"
 _STATE = f"""
-SELECT pg_is_in_recovery() AS in_recovery,
+SELECT (SELECT priority FROM repmgr.nodes WHERE node_id = %(id)s) AS priority,
+       pg_is_in_recovery() AS in_recovery,
        {wal.TIMELINE} AS timeline,
        coalesce(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0', 0)::bigint
            AS lsn,
@@ -54,9 +60,7 @@ def change(look, old, heir):
     server = look.seen.server
     if server is None:
         raise CommandFailed(f"{look.node.name}'s own server does not answer; nothing was touched")
-    # A witness has a timeline of its own.
-    timeline = plan.visible(look.seen).get(old.name, server).timeline
-    return succession.change(look.spec, old, heir, server, timeline)
+    return succession.change(look.spec, old, heir, server)
 
 
 def await_watched(look, what, check):
@@ -65,25 +69,53 @@ def await_watched(look, what, check):
     what
         The :class:`~saltext_repmgr.utils.succession.Change`.
     check
-        Function that raises where the new primary is gone.
+        Function that returns whether the new primary answers, and raises where it is gone.
     """
-    # Its own first: that costs the others nothing.
-    waiting = sorted(what.electors, key=lambda n: n.name != look.node.name)
-    for _ in turn.looks(turn.WATCH_SECONDS, 0.2):
-        while waiting and _watches(look.spec, waiting[0], what.heir):
+    # Its own first: that costs the others nothing. Who is kept below another one never does.
+    waiting = sorted(
+        (n for n in what.electors if n.upstream in (None, what.heir.name)),
+        key=lambda n: n.name != look.node.name,
+    )
+    began = time.monotonic()
+    for _ in turn.looks(turn.WATCH_SECONDS + 2 * turn.GONE_SECONDS, 0.2):
+        seconds = time.monotonic() - began
+        while waiting and _watches(look.spec, waiting[0], what.heir, seconds):
             waiting.pop(0)
         if not waiting:
             return
-        check()
+        if check() and seconds > turn.WATCH_SECONDS:
+            return
 
 
-def _watches(spec, node, primary):
+def _watches(spec, node, primary, seconds):
+    """Whether repmgrd of a node watches the primary, or will not.
+
+    seconds
+        For how long that has been waited for.
+    """
     try:
         with observe.member_connection(spec, node) as connection:
-            return db.row(connection, _WATCHED)["watched"] == primary.id
+            watched = db.row(connection, _WATCHED)["watched"]
+    except ConnectionFailed as err:
+        # Who is gone has no word either when the new primary is lost.
+        return err.kind is Reach.UNREACHABLE
     except RepmgrError:
-        # It has no word either when the new primary is lost.
-        return True
+        return False
+    # One that gives up is started again after two seconds; in an upgrade it is stopped.
+    return watched == primary.id or watched is None and seconds > _RESTARTED_SECONDS
+
+
+def await_followed(look, what, check):
+    """Wait until somebody streams from the new primary, but not for long.
+
+    A witness that has its records keeps the old primary from taking the role back.
+    """
+    for _ in turn.looks(turn.RECORD_SECONDS, 0.2):
+        with contextlib.suppress(RepmgrError):
+            with observe.member_connection(look.spec, what.heir) as connection:
+                if db.row(connection, _FED)["yes"]:
+                    return
+        check()
 
 
 def watch(look):
@@ -98,18 +130,16 @@ def watch(look):
         act.restart_daemon(observe.REPMGRD_UNIT)
 
 
-def is_followed(spec, what):
-    """Whether somebody is on the timeline of the new primary already."""
-    return any(not e.witness and e.timeline > what.timeline for e in _ask(spec, what)[1])
-
-
-def take_part(look, what, salt):
+def take_part(look, what, salt, back=None):
     """Have the standby that is ahead take the place of the new primary, and follow it.
 
     look, what
         A :class:`~saltext_repmgr.utils.look.Look` at this node, and the change that it is part of.
     salt
         Salt's ``__salt__``.
+    back
+        Function that makes this node the primary again, and raises, where nobody has followed the new
+        one; it returns where that cannot be.
 
     Returns the :class:`~saltext_repmgr.utils.spec.NodeSpec` of the primary, which is the new one
     again where that is back.
@@ -117,7 +147,15 @@ def take_part(look, what, salt):
     _may_take_part(look, what)
     # What began it may be two minutes old.
     pause.begin(look.spec, look.layout, turn.LEASE_MINUTES, lasting=False)
-    primary = _replace(look, what)
+    # The lost one is kept from going on until it can see whom this node follows.
+    with promotion.announced(look.spec, look.layout, f"{sessions.WITHOUT}{what.heir.id}"):
+        primary = _replace(look, what, back is not None)
+        if primary is None:
+            back()
+        elif primary not in (look.node, what.heir):
+            settling.settle(look.again(), salt)
+    if primary is None:
+        return take_part(look, what, salt)
     if primary is look.node:
         promotion.settle(look, salt)
     else:
@@ -150,38 +188,56 @@ def _nobody(what, why):
     )
 
 
-def _replace(look, what):
-    """Return the node that is the primary in the end; this one, where it has to be."""
-    spec, lost = look.spec, what.heir
+def _replace(look, what, may_go_back):
+    """Return the node that is the primary in the end; this one, where it has to be. None: nobody has
+    followed the new one, and this node may be the primary again."""
     # A guard that hears so, or hears nothing, has frozen the new primary by then.
-    lease = rules.UNKNOWN_SECONDS + spec.failover_after
+    lease = rules.UNKNOWN_SECONDS + look.spec.failover_after
     told = since = None
     deadline = time.monotonic() + turn.SUCCEED_SECONDS
-    with promotion.announced(spec, look.layout, f"{sessions.WITHOUT}{lost.id}"):
-        for _ in turn.looks(turn.SUCCEED_SECONDS + turn.PROMOTE_SECONDS, 0.2):
-            primary, found = _ask(spec, what)
-            if primary is not None:
-                return primary
-            # Who is promoted at this moment counts on this node's word.
-            if time.monotonic() > deadline and not any(e.voting for e in found):
-                break
-            if succession.claims(found, what) != told:
-                told, since = succession.claims(found, what), time.monotonic()
-            ready = told is not None and time.monotonic() - since >= lease
-            if ready and succession.successor(found, what.timeline) == look.node.name:
-                if _succeed(look, what, told):
-                    return look.node
-    silent = {n.name for n in what.electors} - {e.name for e in found if e.claim is not None}
-    who = ", ".join(sorted(silent))
-    raise _nobody(what, f"{who} did not help to replace it" if who else "nobody followed it")
+    for _ in turn.looks(turn.SUCCEED_SECONDS + turn.PROMOTE_SECONDS, 0.2):
+        primary, found = _ask(look.spec, what)
+        if primary is not None:
+            return primary
+        # Who is promoted at this moment counts on this node's word.
+        if time.monotonic() > deadline and not any(e.voting for e in found):
+            break
+        if succession.claims(found, what) != told:
+            told, since = succession.claims(found, what), time.monotonic()
+        if told is None or time.monotonic() - since < lease:
+            continue
+        name = succession.successor(found, what.timeline)
+        if name == look.node.name and _succeed(look, what, told):
+            return look.node
+        if name is None and may_go_back:
+            return None
+    raise _in_vain(look, what, found)
+
+
+def _in_vain(look, what, found):
+    content = [e.name for e in found if e.claim is None]
+    if content:
+        return CommandFailed(
+            f"{look.node.name} has not reached {what.heir.name} for long, and {', '.join(content)} did"
+            " not say the same: see who is the primary ('salt-run repmgr.status'), and the network"
+            f" between {look.node.name} and {what.heir.name}"
+        )
+    silent = ", ".join({n.name for n in what.electors} - {e.name for e in found})
+    return _nobody(what, f"{silent} did not answer" if silent else "nobody followed it")
 
 
 def _succeed(look, what, told):
     """Become the primary, where nothing has changed that speaks for it; return whether it is."""
+    name = look.node.name
     # Who stops its server to be the primary again sees this, or is missed in the question.
     with promotion.announced(look.spec, look.layout):
         primary, found = _ask(look.spec, what)
-        if primary is not None or succession.claims(found, what) != told:
+        if (
+            primary is not None
+            or succession.claims(found, what) != told
+            or succession.successor(found, what.timeline) != name
+            or any(e.voting for e in found if e.name != name)
+        ):
             return False
         with observe.local_connection(look.spec, look.layout) as own:
             _require_record(own, what)
@@ -190,30 +246,35 @@ def _succeed(look, what, told):
 
 
 def _require_record(own, what):
-    """Raise where the guard of the new primary may go by less than all electors.
+    """Raise where the guard of the new primary may go by others than the electors.
 
     This node has all that the new primary wrote and anybody else got.
     """
     below = {row["node_id"] for row in db.rows(own, _BELOW, {"id": what.heir.id})}
-    left = ", ".join(n.name for n in what.electors if n.id not in below)
-    if left:
-        raise _nobody(what, f"nobody takes its place, as it had not recorded {left} below it")
+    if below != {n.id for n in what.electors}:
+        raise _nobody(
+            what,
+            f"nobody takes its place, as nodes {sorted(below)} are recorded below it and not"
+            f" {', '.join(n.name for n in what.electors)} alone",
+        )
 
 
 def _ask(spec, what):
     """Return ``(the node that acts as a primary or None, an Elector of each that answers)``."""
-    nodes = (what.heir, *what.electors)
     claim = f"{sessions.WITHOUT}{what.heir.id}"
-    with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-        found = [e for e in pool.map(lambda node: _ask_one(spec, node, claim), nodes) if e]
-    primary = next((spec.nodes[e.name] for e in found if e.is_primary), None)
-    return primary, [e for e in found if e.node_id != what.heir.id]
+    with ThreadPoolExecutor(max_workers=1 + len(what.electors)) as pool:
+        back = pool.submit(turn.is_there, spec, what.heir)
+        asked = pool.map(lambda node: _ask_one(spec, node, claim), what.electors)
+        found = [elector for elector in asked if elector is not None]
+    if back.result():
+        return what.heir, found
+    return next((spec.nodes[e.name] for e in found if e.is_primary), None), found
 
 
 def _ask_one(spec, node, claim):
     try:
         with observe.member_connection(spec, node) as connection:
-            said = db.row(connection, _STATE, {"claim": claim})
+            said = db.row(connection, _STATE, {"claim": claim, "id": node.id})
     except RepmgrError:
         return None
-    return Elector(node.name, node.id, node.priority, node.is_witness, **said)
+    return Elector(node.name, node.id, witness=node.is_witness, **said)

@@ -12,7 +12,9 @@ from saltext_repmgr.utils import db
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import pause
 from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.facts import Reach
 from saltext_repmgr.utils.spec import ROUTER_ROLE
 
 # All nodes get their parts at once; a busy minion is some seconds late.
@@ -134,28 +136,39 @@ class Presence:
         self._seen = time.monotonic()
 
     def check(self):
-        """Raise :class:`PrimaryLost` where it has not answered for ``GONE_SECONDS``."""
-        if is_primary(self._spec, self._node):
+        """Return whether it answers; raise :class:`PrimaryLost` where it has not for ``GONE_SECONDS``."""
+        there = is_there(self._spec, self._node)
+        if there:
             self._seen = time.monotonic()
         elif time.monotonic() - self._seen > GONE_SECONDS:
             raise PrimaryLost(f"{self._node.name} went away right after its promotion")
+        return there
 
     def is_lost(self):
         """Return True when it has not answered for so long, and False as soon as it does."""
-        for _ in looks(2 * GONE_SECONDS, 0.5):
-            seen = self._seen
-            try:
-                self.check()
-            except PrimaryLost:
-                return True
-            if self._seen != seen:
-                return False
+        try:
+            for _ in looks(2 * GONE_SECONDS, 0.5):
+                if self.check():
+                    break
+        except PrimaryLost:
+            return True
         return False
 
 
 def is_primary(spec, node):
     """Whether a node's server answers as a primary."""
     return _acts_as_primary(spec, node) is True
+
+
+def is_there(spec, node):
+    """Whether a node's server answers as a primary, or has no room for this session."""
+    try:
+        with observe.member_connection(spec, node) as connection:
+            return db.row(connection, IS_PRIMARY)["yes"]
+    except ConnectionFailed as err:
+        return err.kind is Reach.REJECTED
+    except RepmgrError:
+        return False
 
 
 def is_standby(spec, node):

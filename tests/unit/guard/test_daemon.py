@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from saltext_repmgr.guard import config
 from saltext_repmgr.guard import daemon
 from saltext_repmgr.guard import rules
 from tests.unit.guard import test_rules
@@ -102,3 +103,27 @@ def test_how_long_a_pause_is(monkeypatch, tmp_path, until, boot, left):
             seconds = name == "PAUSED_UNTIL" and text != "nonsense"
             (tmp_path / name).write_text(str(1000 + int(text)) if seconds else text)
     assert daemon._pause_left() == left  # pylint: disable=protected-access
+
+
+@pytest.mark.parametrize(
+    ("starting", "repmgrd", "saw"), [([9], True, 9), ([8], True, None), ([9], False, None)]
+)
+def test_who_is_about_to_start_again_counts_as_seen(guard, starting, repmgrd, saw):
+    answer = dataclasses.replace(test_rules.GONE, starting=starting, repmgrd=repmgrd)
+    guard.local = SimpleNamespace(answer=answer, saw=None)
+    guard.noted, guard.probes = None, {9: SimpleNamespace(answered_question=None)}
+    guard._note_upstream()  # pylint: disable=protected-access
+    assert guard.local.saw == saw
+
+
+@pytest.mark.parametrize(
+    ("recorded", "jurors"), [("primary", ["node3"]), ("standby", ["node2", "node3"])]
+)
+def test_a_part_of_the_records_is_not_gone_by(guard, recorded, jurors):
+    """Right after a promotion a standby that streamed from it before is recorded below it alone."""
+    guard.told = SimpleNamespace(node_id=1)
+    guard.acting_since, guard.frozen_at = 0.0, None
+    peers = [(1, recorded, -1), (2, "standby", 9), (3, "standby", 1)]
+    guard.peers = [config.Peer(n, f"node{n}", kind, up, True, "") for n, kind, up in peers]
+    guard.probes = {n: SimpleNamespace(member=lambda now, n=n: member(n)) for n in (2, 3)}
+    assert [m.name for m in guard._jurors(1.0)] == jurors  # pylint: disable=protected-access

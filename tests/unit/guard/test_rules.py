@@ -232,6 +232,23 @@ class TestVote:
         assert rules.vote(own, SECONDS, LOST, [member(2, GONE)]).do is Vote.WAIT
 
 
+@pytest.mark.parametrize(
+    ("electors", "expected"),
+    [
+        ([member(2), member(3)], False),
+        ([member(2, says(last_seen=9)), member(3, says(last_seen=9))], True),
+        # The lease begins anew as soon as one guard has heard of it.
+        ([member(2, says(last_seen=9)), member(3)], False),
+        ([member(2, says(last_seen=9)), member(3, **SILENT)], False),
+        ([member(2, says(last_seen=9, repmgrd=False)), member(3, says(last_seen=9))], False),
+        ([member(2, says(last_seen=9))], False),
+        ([], False),
+    ],
+)
+def test_who_would_be_frozen_as_soon_as_it_is_up(electors, expected):
+    assert rules.misses(ME, SECONDS, electors) is expected
+
+
 class TestStart:
     @pytest.mark.parametrize(
         ("others", "electors", "expected"),

@@ -62,8 +62,8 @@ def test_all_but_the_new_primary_have_a_word(records, expected):
     ids=["all are known", "it feeds one", "one is not in pillar", "no records"],
 )
 def test_what_a_node_knows_of_it(records, names, feeds, strangers):
-    server = SimpleNamespace(nodes=records)
-    found = succession.change(SPEC, NODES["node1"], NODES["node2"], server, 1)
+    server = SimpleNamespace(nodes=records, timeline=1)
+    found = succession.change(SPEC, NODES["node1"], NODES["node2"], server)
     assert [n.name for n in found.electors] == names
     assert (found.feeds, found.strangers) == (feeds, strangers)
 
