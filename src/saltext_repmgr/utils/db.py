@@ -220,7 +220,12 @@ def row(connection, sql, parameters=None):
     return only
 
 
-def run(connection, sql, parameters=None):
-    """Run a statement that returns nothing."""
-    with _translated(connection), _limited(connection), connection.cursor() as cursor:
+def run(connection, sql, parameters=None, patient=False):
+    """Run a statement that returns nothing.
+
+    patient
+        It may take as long as it likes; the connection's ``statement_timeout`` has to allow that.
+    """
+    limited = contextlib.nullcontext() if patient else _limited(connection)
+    with _translated(connection), limited, connection.cursor() as cursor:
         cursor.execute(sql, parameters)

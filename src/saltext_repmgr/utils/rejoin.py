@@ -54,7 +54,7 @@ def await_checkpoint(spec, primary):
                 return
             if found["may_checkpoint"]:
                 db.run(connection, "SET statement_timeout = 0")
-                db.run(connection, "CHECKPOINT")
+                db.run(connection, "CHECKPOINT", patient=True)
         if time.monotonic() > deadline:
             raise CommandFailed(
                 f"{primary.name} did not finish a checkpoint within {_CHECKPOINT_PATIENCE} s since"
