@@ -15,7 +15,6 @@ from saltext_repmgr.utils import drain_act
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import fresh_pillar
-from saltext_repmgr.utils import handover
 from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import observe as observing
 from saltext_repmgr.utils import packages
@@ -174,6 +173,9 @@ def switch_over(old, target, away=()):
 
         salt -L node1,node2,node3 repmgr_node.switch_over old=node1 target=node2
     """
+    # What nobody pays for who has no part in one.
+    from saltext_repmgr.utils import handover
+
     look = Look(__pillar__, __opts__, __context__)
     return {"comment": handover.take_part(look, old, target, list(away), __salt__)}
 
