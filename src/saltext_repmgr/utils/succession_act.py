@@ -165,11 +165,8 @@ def take_part(look, what, salt, back=None):
 
 
 def _may_take_part(look, what):
-    spec = look.spec
-    settings = effective(repmgr_conf.node_settings(spec, look.node, look.layout))
     reasons = {
-        "the guards are switched off ('fence: false')": not spec.fence,
-        "pillar says 'failover: manual'": settings["failover"] != "automatic",
+        "the guards are switched off ('fence: false')": not look.spec.fence,
         "two data nodes and no witness cannot tell a lost host from a cut cable": (
             len(what.electors) < 2
         ),
@@ -207,11 +204,19 @@ def _replace(look, what, may_go_back):
         if told is None or time.monotonic() - since < lease:
             continue
         name = succession.successor(found, what.timeline)
-        if name == look.node.name and _succeed(look, what, told):
-            return look.node
+        if name == look.node.name:
+            _require_automatic(look, what)
+            if _succeed(look, what, told):
+                return look.node
         if name is None and may_go_back:
             return None
     raise _in_vain(look, what, found)
+
+
+def _require_automatic(look, what):
+    settings = effective(repmgr_conf.node_settings(look.spec, look.node, look.layout))
+    if settings["failover"] != "automatic":
+        raise _nobody(what, "nobody takes its place, as pillar says 'failover: manual'")
 
 
 def _in_vain(look, what, found):
