@@ -56,6 +56,7 @@ MORE = [
     ("heir", faults.POWER_OFF, Moment.PLANNED),
     ("heir", faults.POWER_OFF, Moment.PROMOTED),
     ("heir", faults.POWER_OFF, Moment.JOINED),
+    ("heir", faults.KILL, Moment.PROMOTED),
     ("heir", faults.HANG, Moment.PLANNED),
     ("heir", faults.HANG, Moment.FOLLOWED),
     ("heir", faults.MINION, Moment.PLANNED),
@@ -157,7 +158,7 @@ def test_something_happens_in_the_middle(cluster, wait, victim, fault, moment):
         try:
             # A server that hangs is in nobody's way, and cannot answer. One that was stopped stays
             # down when nobody is left who starts it.
-            stays = victim == "master" or fault is faults.KILL
+            stays = victim == "master" or fault is faults.KILL and victim == "old"
             stays = stays or fault is faults.MINION and victim != "old"
             left = [n for n in NODES if stays or n != name]
             with explained(cluster):
