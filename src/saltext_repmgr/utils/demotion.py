@@ -161,6 +161,7 @@ def _join(look, what, salt, seconds):
     act.match_limits(look.layout, look.seen, heir.name)
     membership.start_as_standby(look.spec, look.layout)
     presence = turn.Presence(look.spec, heir)
+    recorded = succession_act.is_recorded(look.spec, what)
     try:
         _await_joined(look, heir, presence.check)
         settling.settle(look.again(), salt, check=presence.check)
@@ -173,7 +174,7 @@ def _join(look, what, salt, seconds):
     # Where it fed others before, its guard goes by those, too, and they may be cut off together.
     may = seconds <= _QUICK_SECONDS and not what.feeds
     back = functools.partial(_take_back, look, what) if may else None
-    primary = succession_act.take_part(look, what, salt, back)
+    primary = succession_act.take_part(look, what, salt, recorded, back)
     if primary.name != heir.name:
         raise CommandFailed(
             f"{heir.name} went away right after its promotion, and {primary.name} took its place: it"

@@ -63,6 +63,7 @@ def _follow(look, primary, heir, salt):
 def _move(look, what, salt):
     """Follow the new primary, and stay until it could be replaced like any other."""
     presence = turn.Presence(look.spec, what.heir)
+    recorded = succession_act.is_recorded(look.spec, what)
     try:
         if look.node.is_witness:
             succession_act.await_followed(look, what, presence.check)
@@ -73,7 +74,7 @@ def _move(look, what, salt):
     except RepmgrError:
         if not presence.is_lost():
             raise
-        primary = succession_act.take_part(look, what, salt)
+        primary = succession_act.take_part(look, what, salt, recorded)
         return f"{primary.name} took over from {what.heir.name}, which went away"
     if look.plan.primary == what.old.name:
         return f"still with {what.old.name}, which took the role back"

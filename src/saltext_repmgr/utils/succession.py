@@ -43,6 +43,8 @@ class Elector:
         Which session on it says that it does without the new primary; None: it does not say so.
     voting
         Whether it is about to be promoted.
+    recorded
+        Whether it has seen that the new primary's records are as they have to be.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Elector:
     lsn: int
     claim: str | None
     voting: bool = False
+    recorded: bool = False
 
     @property
     def is_primary(self):

@@ -35,7 +35,11 @@ _WATCHED = """
 SELECT CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_upstream_node_id() END AS watched
 """
 _FED = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming') AS yes"
-_BELOW = "SELECT node_id FROM repmgr.nodes WHERE upstream_node_id = %(id)s"
+_BELOW = """
+SELECT node_id FROM repmgr.nodes
+ WHERE upstream_node_id = %(id)s
+   AND EXISTS (SELECT FROM repmgr.nodes WHERE node_id = %(id)s AND active AND type = 'primary')
+"""
 _STATE = f"""
 SELECT (SELECT priority FROM repmgr.nodes WHERE node_id = %(id)s) AS priority,
        pg_is_in_recovery() AS in_recovery,
@@ -45,7 +49,9 @@ SELECT (SELECT priority FROM repmgr.nodes WHERE node_id = %(id)s) AS priority,
        (SELECT string_agg(a.pid || ' ' || a.backend_start, ', ' ORDER BY a.pid)
           FROM pg_stat_activity a JOIN pg_roles o ON o.oid = a.usesysid
          WHERE o.rolsuper AND a.application_name = %(claim)s) AS claim,
-       EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{sessions.VOTE}') AS voting
+       EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{sessions.VOTE}') AS voting,
+       EXISTS (SELECT FROM pg_stat_activity a JOIN pg_roles o ON o.oid = a.usesysid
+                WHERE o.rolsuper AND a.application_name = %(recorded)s) AS recorded
 """
 
 
@@ -61,6 +67,19 @@ def change(look, old, heir):
     if server is None:
         raise CommandFailed(f"{look.node.name}'s own server does not answer; nothing was touched")
     return succession.change(look.spec, old, heir, server)
+
+
+def is_recorded(spec, what):
+    """Whether the new primary has recorded just the electors below itself; its guard goes by them."""
+    with contextlib.suppress(RepmgrError):
+        with observe.member_connection(spec, what.heir) as connection:
+            return _are_below(connection, what)
+    return False
+
+
+def _are_below(connection, what):
+    below = {row["node_id"] for row in db.rows(connection, _BELOW, {"id": what.heir.id})}
+    return below == {n.id for n in what.electors}
 
 
 def await_watched(look, what, check):
@@ -130,13 +149,15 @@ def watch(look):
         act.restart_daemon(observe.REPMGRD_UNIT)
 
 
-def take_part(look, what, salt, back=None):
+def take_part(look, what, salt, recorded, back=None):
     """Have the standby that is ahead take the place of the new primary, and follow it.
 
     look, what
         A :class:`~saltext_repmgr.utils.look.Look` at this node, and the change that it is part of.
     salt
         Salt's ``__salt__``.
+    recorded
+        What :func:`is_recorded` said while the new primary was there.
     back
         Function that makes this node the primary again, and raises, where nobody has followed the new
         one; it returns where that cannot be.
@@ -148,14 +169,17 @@ def take_part(look, what, salt, back=None):
     # What began it may be two minutes old.
     pause.begin(look.spec, look.layout, turn.LEASE_MINUTES, lasting=False)
     # The lost one is kept from going on until it can see whom this node follows.
-    with promotion.announced(look.spec, look.layout, f"{sessions.WITHOUT}{what.heir.id}"):
+    with contextlib.ExitStack() as stack:
+        for name in (sessions.WITHOUT, *((sessions.RECORDED,) if recorded else ())):
+            session = promotion.announced(look.spec, look.layout, f"{name}{what.heir.id}")
+            stack.enter_context(session)
         primary = _replace(look, what, back is not None)
         if primary is None:
             back()
         elif primary not in (look.node, what.heir):
             settling.settle(look.again(), salt)
     if primary is None:
-        return take_part(look, what, salt)
+        return take_part(look, what, salt, recorded)
     if primary is look.node:
         promotion.settle(look, salt)
     else:
@@ -245,41 +269,39 @@ def _succeed(look, what, told):
         ):
             return False
         with observe.local_connection(look.spec, look.layout) as own:
-            _require_record(own, what)
+            _require_record(own, what, found)
             promotion.become_primary(look, own, what.heir)
         return True
 
 
-def _require_record(own, what):
-    """Raise where the guard of the new primary may go by others than the electors.
-
-    This node has all that the new primary wrote and anybody else got.
-    """
-    below = {row["node_id"] for row in db.rows(own, _BELOW, {"id": what.heir.id})}
-    if below != {n.id for n in what.electors}:
+def _require_record(own, what, found):
+    """Raise where the guard of the new primary may go by others than the electors."""
+    elsewhere = [n.name for n in what.electors if n.upstream not in (None, what.heir.name)]
+    if elsewhere:
         raise _nobody(
-            what,
-            f"nobody takes its place, as nodes {sorted(below)} are recorded below it and not"
-            f" {', '.join(n.name for n in what.electors)} alone",
+            what, f"nobody takes its place, as pillar has {', '.join(elsewhere)} elsewhere"
         )
+    if not _are_below(own, what) and not any(e.recorded for e in found):
+        raise _nobody(what, "nobody takes its place, as nobody has seen whom it goes by itself")
 
 
 def _ask(spec, what):
     """Return ``(the node that acts as a primary or None, an Elector of each that answers)``."""
-    claim = f"{sessions.WITHOUT}{what.heir.id}"
+    lost = what.heir.id
+    names = {"claim": f"{sessions.WITHOUT}{lost}", "recorded": f"{sessions.RECORDED}{lost}"}
     with ThreadPoolExecutor(max_workers=1 + len(what.electors)) as pool:
         back = pool.submit(turn.is_there, spec, what.heir)
-        asked = pool.map(lambda node: _ask_one(spec, node, claim), what.electors)
+        asked = pool.map(lambda node: _ask_one(spec, node, names), what.electors)
         found = [elector for elector in asked if elector is not None]
     if back.result():
         return what.heir, found
     return next((spec.nodes[e.name] for e in found if e.is_primary), None), found
 
 
-def _ask_one(spec, node, claim):
+def _ask_one(spec, node, names):
     try:
         with observe.member_connection(spec, node) as connection:
-            said = db.row(connection, _STATE, {"claim": claim, "id": node.id})
+            said = db.row(connection, _STATE, {"id": node.id, **names})
     except RepmgrError:
         return None
     return Elector(node.name, node.id, witness=node.is_witness, **said)
