@@ -69,7 +69,8 @@ class Watcher:
 
     def wait(self) -> bool:
         """Return when it is there: true; or false when the session has ended without."""
-        while line := self._line():
+        # What is in the host goes on saying no.
+        while not self._given_up and (line := self._line()):
             if line == "t":
                 return True
         return self._moment is Moment.STOPPING and not self._given_up
