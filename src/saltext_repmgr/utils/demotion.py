@@ -64,6 +64,9 @@ def _change_places(look, what, away, connection, salt):
     _await_ready(look, heir, away, connection)
     # Nothing that can be done before clients wait is left for later.
     membership.aim(look.spec, look.node, look.layout, connection, heir)
+    # Whoever follows gets the segment anew in which the new timeline begins, from its start; until it
+    # has that it cannot be promoted: PostgreSQL would look for its last record there, and panic.
+    db.row(connection, "SELECT pg_switch_wal()::text AS lsn")
     turn.have_clients_wait(connection)
     if not _is_armed(connection, heir):
         raise CommandFailed(f"{heir.name} gave up: see what it says; nothing was touched")
@@ -206,11 +209,11 @@ def _take_back(look, what):
     """Be the primary again in place of one that went away before anybody followed it, and say so;
     or be a standby again where somebody has."""
     spec, layout, lost = look.spec, look.layout, what.heir.name
+    if Path(layout.data_directory, "pg_wal", f"{what.timeline + 1:08X}.history").exists():
+        # Started again it would need what only the new primary has.
+        return
     act.stop(layout)
-    followed = Path(layout.data_directory, "pg_wal", f"{what.timeline + 1:08X}.history")
     try:
-        if followed.exists():
-            raise CommandFailed(f"this node has followed {lost}")
         membership.start_as_primary(spec, layout)
     except RepmgrError as err:
         log.info("%s does not take the role back: %s", look.node.name, err)

@@ -45,6 +45,8 @@ class Elector:
         Whether it is about to be promoted.
     recorded
         Whether it has seen that the new primary's records are as they have to be.
+    whole
+        Whether it has at least as much of the new timeline's first segment as it had before.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Elector:
     claim: str | None
     voting: bool = False
     recorded: bool = False
+    whole: bool = True
 
     @property
     def is_primary(self):
@@ -112,6 +115,6 @@ def successor(found, timeline):
         That before the change: who is on a later one has followed the new one. A
         promotion by who has not would make the timeline of the lost one a second time.
     """
-    fit = [e for e in found if not e.witness and e.priority > 0]
+    fit = [e for e in found if e.whole and not e.witness and e.priority > 0]
     best = max(fit, key=lambda e: (e.timeline, e.lsn, e.priority, -e.node_id), default=None)
     return best.name if best is not None and best.timeline > timeline else None

@@ -46,6 +46,7 @@ SELECT (SELECT priority FROM repmgr.nodes WHERE node_id = %(id)s) AS priority,
        {wal.TIMELINE} AS timeline,
        coalesce(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0', 0)::bigint
            AS lsn,
+       coalesce(pg_last_wal_receive_lsn() >= pg_last_wal_replay_lsn(), true) AS whole,
        (SELECT string_agg(a.pid || ' ' || a.backend_start, ', ' ORDER BY a.pid)
           FROM pg_stat_activity a JOIN pg_roles o ON o.oid = a.usesysid
          WHERE o.rolsuper AND a.application_name = %(claim)s) AS claim,
