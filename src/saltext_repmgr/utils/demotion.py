@@ -164,7 +164,7 @@ def _join(look, what, salt, seconds):
     act.match_limits(look.layout, look.seen, heir.name)
     membership.start_as_standby(look.spec, look.layout)
     presence = turn.Presence(look.spec, heir)
-    recorded = succession_act.is_recorded(look.spec, what)
+    recorded = succession_act.has_recorded_all(look.spec, what)
     try:
         _await_joined(look, heir, presence.check)
         settling.settle(look.again(), salt, check=presence.check)

@@ -63,7 +63,7 @@ def _follow(look, primary, heir, salt):
 def _move(look, what, salt):
     """Follow the new primary, and stay until it could be replaced like any other."""
     presence = turn.Presence(look.spec, what.heir)
-    recorded = succession_act.is_recorded(look.spec, what)
+    recorded = succession_act.has_recorded_all(look.spec, what)
     try:
         if look.node.is_witness:
             succession_act.await_followed(look, what, presence.check)

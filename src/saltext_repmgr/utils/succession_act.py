@@ -70,7 +70,7 @@ def change(look, old, heir):
     return succession.change(look.spec, old, heir, server)
 
 
-def is_recorded(spec, what):
+def has_recorded_all(spec, what):
     """Whether the new primary has recorded just the electors below itself; its guard goes by them."""
     with contextlib.suppress(RepmgrError):
         with observe.member_connection(spec, what.heir) as connection:
@@ -158,7 +158,7 @@ def take_part(look, what, salt, recorded, back=None):
     salt
         Salt's ``__salt__``.
     recorded
-        What :func:`is_recorded` said while the new primary was there.
+        What :func:`has_recorded_all` said while the new primary was there.
     back
         Function that makes this node the primary again, and raises, where nobody has followed the new
         one; it returns where that cannot be.
@@ -183,9 +183,9 @@ def take_part(look, what, salt, recorded, back=None):
         return take_part(look, what, salt, recorded)
     if primary is look.node:
         promotion.settle(look, salt)
-    else:
+    elif primary is what.heir:
         settling.settle(look.again(), salt)
-        watch(look)
+    watch(look)
     return primary
 
 

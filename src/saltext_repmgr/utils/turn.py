@@ -162,13 +162,7 @@ def is_primary(spec, node):
 
 def is_there(spec, node):
     """Whether a node's server answers as a primary, or has no room for this session."""
-    try:
-        with observe.member_connection(spec, node) as connection:
-            return db.row(connection, IS_PRIMARY)["yes"]
-    except ConnectionFailed as err:
-        return err.kind is Reach.REJECTED
-    except RepmgrError:
-        return False
+    return _acts_as_primary(spec, node) in (True, Reach.REJECTED)
 
 
 def is_standby(spec, node):
@@ -177,10 +171,14 @@ def is_standby(spec, node):
 
 
 def _acts_as_primary(spec, node):
-    with contextlib.suppress(RepmgrError):
+    """Return whether it does; of one that does not say so the ``Reach``, or None."""
+    try:
         with observe.member_connection(spec, node) as connection:
             return db.row(connection, IS_PRIMARY)["yes"]
-    return None
+    except ConnectionFailed as err:
+        return err.kind
+    except RepmgrError:
+        return None
 
 
 def begin(connection, whose):
