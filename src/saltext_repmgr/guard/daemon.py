@@ -204,12 +204,16 @@ class Guard:
 
     def _judge(self, now, pid):
         frozen = None if self.frozen_at is None else now - self.frozen_at
+        jurors, own = self._jurors(now), self.local.answer
+        ids = {m.node_id for m in jurors}
         verdict = rules.guard(
             self.told.node_id,
             self.told.vote_seconds,
-            self._jurors(now),
+            jurors,
             frozen,
             now - self.acting_since,
+            [probe.member(now) for i, probe in self.probes.items() if i not in ids],
+            own if own is not None and not own.in_recovery else None,
         )
         if verdict.do is rules.Do.FREEZE:
             processes.freeze(pid)
@@ -222,12 +226,21 @@ class Guard:
         elif verdict.do is rules.Do.KILL:
             # The mark comes first: a guard that dies in between must not leave it down for ever.
             touch(config.RETRY)
-            processes.kill(pid)
-            self.frozen_at = None
-            self.local.answer = None
-            self.say("killed", verdict.reason)
+            self._kill(pid, verdict.reason)
+        elif verdict.do is rules.Do.RETIRE:
+            # Those that its start check would hear of it from may not know of the other one yet.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(config.RETRY)
+            self._kill(pid, verdict.reason)
+            log("'salt-run state.orchestrate repmgr.cluster' makes it a standby of that one")
         elif frozen is None:
             self.say("guarding")
+
+    def _kill(self, pid, reason):
+        processes.kill(pid)
+        self.frozen_at = None
+        self.local.answer = None
+        self.say("killed", reason)
 
     def _down(self, now):
         self.local.answer = None

@@ -88,7 +88,7 @@ class Probe:
     interval
         Seconds between two questions.
     nodes
-        Whether it is also asked for its metadata (every tenth time).
+        Whether it is also asked for its metadata (every fourth time).
     question
         A :class:`Question`.
     """
@@ -173,7 +173,7 @@ class Probe:
         question = self.question
         self._query = question.query
         parameters = question.parameters() if question.parameters else None
-        if self._ask_nodes and self._count % 10 == 2:
+        if self._ask_nodes and self._count % 4 == 2:
             self._query = _NODES
         elif self.saw is not None and self._count % 2:
             self._query, parameters, self.saw = _SAW, {"upstream": self.saw}, None

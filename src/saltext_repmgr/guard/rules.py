@@ -111,7 +111,10 @@ class Do(str, enum.Enum):
     NOTHING = "nothing"
     FREEZE = "freeze"
     THAW = "thaw"
+    # It is started again when the others see it.
     KILL = "kill"
+    # Another one is the primary, and it stays down.
+    RETIRE = "retire"
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,8 @@ def guard(
     electors: Sequence[Member],
     frozen: Optional[float],
     acting: float = math.inf,
+    others: Sequence[Member] = (),
+    own: Optional[Answer] = None,
 ):
     """Return the :class:`Verdict` on a server that acts as the primary.
 
@@ -160,17 +165,23 @@ def guard(
     acting
         For how long it has been the primary. What somebody was before that says nothing: after a
         planned change the former primary may have said so a moment ago.
+    others
+        Members that are no electors as far as is known here. A server that hangs cannot say who
+        became one meanwhile.
+    own
+        What the server said of itself last, as a primary; None: nothing yet.
     """
     number = len(electors) + 1
     within = STEP_SECONDS + FREEZE_SECONDS
-    against = [e.name for e in electors if may_vote(e, me, vote_seconds, within)]
+    against = [
+        e.name for e in electors if may_vote(e, me, vote_seconds, within) or _went_on(e, own)
+    ]
     lost = len(against) >= majority(number)
     other = [e for e in electors if e.is_primary and e.age <= acting]
+    successor = _successor(electors, [o for o in others if _went_on(o, own)], acting)
+    if successor is not None:
+        return Verdict(Do.RETIRE, successor)
     if frozen is None:
-        followers = [e for e in electors if e.now and _follows(e, other)]
-        if other and len(followers) >= majority(number):
-            names = ", ".join(e.name for e in followers)
-            return Verdict(Do.KILL, f"{other[0].name} is the primary now, with {names}")
         if lost:
             return Verdict(
                 Do.FREEZE,
@@ -179,7 +190,7 @@ def guard(
             )
         return Verdict(Do.NOTHING)
     if other:
-        return Verdict(Do.KILL, f"{other[0].name} was promoted meanwhile")
+        return Verdict(Do.RETIRE, f"{other[0].name} was promoted meanwhile")
     if not lost:
         return Verdict(Do.THAW, "the other electors see this node again")
     if frozen >= FROZEN_SECONDS:
@@ -187,9 +198,37 @@ def guard(
     return Verdict(Do.NOTHING)
 
 
-def _follows(elector, primaries):
-    ids = {p.node_id for p in primaries}
-    return elector.node_id in ids or elector.now.upstream in ids or elector.now.primary_id in ids
+def _went_on(member, own):
+    """Whether a member is on a later timeline than a primary: it got that from another one."""
+    answer = member.answer
+    return (
+        answer is not None
+        and own is not None
+        and answer.system == own.system
+        and answer.timeline > own.timeline
+    )
+
+
+def _successor(electors, others, acting):
+    """Return who has replaced a primary, with whom, in words; None: nobody.
+
+    One that somebody promoted beside a primary has not, as long as the electors stay with it.
+
+    others
+        Members that are no electors and have gone on without it.
+    """
+    staying = [e for e in electors if e.now is not None and not e.is_primary]
+    for primary in (m for m in (*electors, *others) if m.is_primary and m.age <= acting):
+        behind = [m for m in (*electors, *others) if m.now is not None and _follows(m, primary)]
+        crowd = electors if any(e not in behind for e in staying) else [*electors, *others]
+        with_it = [m.name for m in crowd if m in behind]
+        if len(with_it) >= majority(len(crowd) + 1):
+            return f"{primary.name} is the primary now, with {', '.join(with_it)}"
+    return None
+
+
+def _follows(member, primary):
+    return primary.node_id in (member.node_id, member.now.upstream, member.now.primary_id)
 
 
 def activity(electors: Sequence[Member], active: Sequence[int]) -> Tuple[set, set]:

@@ -37,6 +37,9 @@ def says(**more):
 
 SILENT = {"age": 10.0}
 PROMOTED = says(in_recovery=False, timeline=2, primary_id=2, upstream=-1)
+PROMOTED_3 = dataclasses.replace(PROMOTED, primary_id=3)
+ON_1 = dataclasses.replace(PROMOTED_3, timeline=1)
+FOLLOWS_3 = says(timeline=2, upstream=3, primary_id=3)
 
 
 def heir(node_id, lsn=100, **more):
@@ -128,7 +131,7 @@ class TestGuard:
             ([member(2, says(without=[9])), member(3, says(without=[9]))], Do.NOTHING),
             # Promoted by somebody's mistake, but the others stay here.
             ([member(2, PROMOTED), member(3)], Do.NOTHING),
-            ([member(2, PROMOTED), member(3, says(upstream=2, primary_id=2))], Do.KILL),
+            ([member(2, PROMOTED), member(3, says(upstream=2, primary_id=2))], Do.RETIRE),
         ],
     )
     def test_a_primary_that_runs(self, electors, expected):
@@ -143,19 +146,46 @@ class TestGuard:
             ([member(2), member(3)], 99, Do.THAW),
             ([member(2, says(last_seen=3)), member(3, says(last_seen=3))], 1, Do.NOTHING),
             ([member(2, says(without=[ME])), member(3, says(without=[ME]))], 1, Do.NOTHING),
-            ([member(2, PROMOTED), member(3, **SILENT)], 1, Do.KILL),
-            ([member(2, PROMOTED), member(3)], 1, Do.KILL),
+            ([member(2, PROMOTED), member(3, **SILENT)], 1, Do.RETIRE),
+            ([member(2, PROMOTED), member(3)], 1, Do.RETIRE),
         ],
     )
     def test_a_primary_that_is_frozen(self, electors, frozen, expected):
         assert rules.guard(ME, SECONDS, electors, frozen).do is expected
 
-    @pytest.mark.parametrize(("acting", "expected"), [(0.3, Do.NOTHING), (0.5, Do.KILL)])
+    @pytest.mark.parametrize(("acting", "expected"), [(0.3, Do.NOTHING), (0.5, Do.RETIRE)])
     def test_who_was_the_primary_before_is_none_beside_it(self, acting, expected):
         former = says(in_recovery=False, upstream=-1, primary_id=2)
         watch_it = says(upstream=2, primary_id=2)
         electors = [member(2, former, age=0.4), *(member(n, watch_it, age=0.4) for n in (3, 4))]
         assert rules.guard(ME, SECONDS, electors, None, acting).do is expected
+
+    @pytest.mark.parametrize(
+        ("electors", "others", "expected"),
+        [
+            # It hangs, and does not know yet that they became electors.
+            ([member(2, FOLLOWS_3)], [member(3, PROMOTED_3)], Do.RETIRE),
+            ([member(3, PROMOTED_3)], [member(2, FOLLOWS_3)], Do.RETIRE),
+            # Promoted by somebody's mistake, but the electors stay here.
+            ([member(2)], [member(3, PROMOTED_3), member(4, FOLLOWS_3)], Do.NOTHING),
+            ([member(2, **SILENT)], [member(3, PROMOTED_3)], Do.NOTHING),
+            ([], [member(3, PROMOTED_3)], Do.NOTHING),
+            # The last one that is left was promoted after they were lost.
+            ([], [member(3, ON_1), member(4, says(upstream=3, primary_id=3))], Do.NOTHING),
+        ],
+    )
+    def test_those_that_are_no_electors_as_far_as_it_knows(self, electors, others, expected):
+        own = says(in_recovery=False, timeline=1)
+        verdict = rules.guard(ME, SECONDS, electors, None, others=others, own=own)
+        assert verdict.do is expected
+
+    def test_who_is_on_a_later_timeline_is_not_with_it(self):
+        own = says(in_recovery=False, timeline=1)
+        electors = [member(2, FOLLOWS_3), member(3, **SILENT)]
+        for frozen, expected in ((None, Do.FREEZE), (1, Do.NOTHING)):
+            assert rules.guard(ME, SECONDS, electors, frozen, own=own).do is expected
+        elsewhere = dataclasses.replace(own, system="7000000000000000002")
+        assert rules.guard(ME, SECONDS, electors, None, own=elsewhere).do is Do.NOTHING
 
     def test_a_witness_is_no_second_primary(self):
         witness = member(3, says(in_recovery=False, streaming=False), witness=True)
