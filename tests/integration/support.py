@@ -160,7 +160,8 @@ class Cluster:
 
 
 # Content, owner and mode of configuration; packages; processes; the data directories by
-# name and size (their content is another test's).
+# name and size (their content is another test's). A process that a server or a daemon has just made is
+# called as its parent for a moment: only what systemd watches counts.
 _FINGERPRINT = """
 { find /etc /var/lib/postgresql /usr/local /root -xdev \\( -name '*.pyc' -o -name mtab \\
        -o -path '/etc/salt/pki/*' -o -path '/root/.cache*' -o -path '*/pg_stat*' \\
@@ -169,7 +170,7 @@ _FINGERPRINT = """
        -o -path '*/pg_replslot/*' -o -path '*/base/*' -o -path '*/global/*' \\) -prune \\
        -o -printf '%p %u %m %y ' -type f -exec md5sum {} \\; -o -printf '\\n'
   dpkg-query -W -f='${Package} ${Version} ${db:Status-Status}\\n'
-  pgrep -a -u postgres -f 'postgres -D|repmgrd' || true
+  pgrep --parent 1 -a -u postgres -f 'postgres -D|repmgrd' || true
   ls /run/systemd/transient 2>/dev/null | grep repmgr || true
 } | sort
 """
