@@ -79,3 +79,10 @@ def test_what_is_told_by_sessions_counts_from_the_right_role_only(standby):
         # Whatever it is called, the question stays one that can be answered.
         told_by(own, "repmgr-without-99999999999")
         assert list(asked(standby).without) == []
+
+
+def test_a_start_check_that_never_ends_is_one_whose_host_is_gone(standby):
+    conninfo = f"{repmgr.conninfo(standby)} application_name=repmgr-guard-start-8"
+    with psycopg2.connect(conninfo):
+        assert list(asked(standby).starting) == [8]
+        assert wait_until(lambda: not asked(standby).starting, 20)

@@ -32,9 +32,11 @@ LEASE = 60 * turn.LEASE_MINUTES
 _UNPAUSED = "SELECT repmgr.repmgrd_is_running() AND NOT repmgr.repmgrd_is_paused()"
 
 _DAEMON = """
-SELECT json_build_object('runs', repmgr.repmgrd_is_running(), 'pid', repmgr.get_repmgrd_pid(),
-       'paused', repmgr.repmgrd_is_paused(), 'recovery', pg_is_in_recovery(),
-       'receiver', (SELECT status FROM pg_stat_wal_receiver), 'now', clock_timestamp())
+SELECT concat_ws(' ', CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'writable' END,
+       (SELECT 'receiver ' || status FROM pg_stat_wal_receiver),
+       CASE WHEN repmgr.repmgrd_is_running() THEN 'repmgrd' ELSE 'no repmgrd' END,
+       CASE WHEN repmgr.repmgrd_is_paused() THEN 'paused' END,
+       'saw ' || repmgr.get_upstream_node_id() || ' before ' || repmgr.get_upstream_last_seen() || ' s')
 """
 _STREAMS = "SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')"
 
@@ -210,13 +212,11 @@ def test_a_primary_that_goes_during_a_pause(cluster, wait):
 
 @contextlib.contextmanager
 def explained(cluster):
-    """Show what the daemons said where an assertion in the block fails."""
+    """Say what the nodes are where an assertion in the block fails, and show what their daemons said."""
     try:
         yield
-    except AssertionError:
+    except AssertionError as err:
         for host in cluster.nodes:
-            with contextlib.suppress(LabError):
-                print(f"{host.name}: {cluster.sql(host.name, _DAEMON, 'repmgr', timeout=10)}")
             units = [f"--unit={unit}" for unit in ("repmgr-guard", "repmgrd")]
             argv = ["journalctl", "--no-pager", "--boot", "--lines=60", *units]
             parts = [
@@ -229,7 +229,25 @@ def explained(cluster):
             with contextlib.suppress(LabError):
                 print(f"== {host.name}\n{host.run(argv, check=False).stdout}")
                 print(host.run(parts, check=False).stdout)
-        raise
+        nodes = "; ".join(f"{host.name}: {_digest(cluster, host)}" for host in cluster.nodes)
+        # In one line, and first: that much every report of a failure shows.
+        raise AssertionError(f"{nodes}; {err}") from err
+
+
+def _digest(cluster, host):
+    argv = [
+        "journalctl",
+        "--no-pager",
+        "--boot",
+        "--lines=1",
+        "--output=cat",
+        "--unit=repmgr-guard",
+    ]
+    try:
+        said = cluster.sql(host.name, _DAEMON, "repmgr", timeout=10)
+        return f"{said}, guard: {host.run(argv, check=False).stdout.strip()}"
+    except LabError as err:
+        return f"{str(err).splitlines()[-1]}"
 
 
 def answering(cluster):

@@ -24,6 +24,8 @@ from . import wal
 _PATIENCE = 1.0
 _PAUSE = 0.1
 _RESOLVE_SECONDS = 30
+# A start check takes three at most; the session of one whose host lost power lasts for hours.
+_STARTING_SECONDS = 10
 
 
 def _numbers(name, whose):
@@ -33,6 +35,8 @@ def _numbers(name, whose):
                WHERE {whose} AND a.application_name ~ '^{name}[0-9]{{1,9}}$')"""
 
 
+_BY_START_CHECK = f"""o.rolname = 'repmgr'
+                 AND a.backend_start > clock_timestamp() - interval '{_STARTING_SECONDS} s'"""
 _QUERY = f"""
 SELECT pg_is_in_recovery() AS in_recovery,
        {wal.TIMELINE} AS timeline,
@@ -45,7 +49,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
        (SELECT min(node_id) FROM repmgr.nodes WHERE type = 'primary' AND active) AS primary_id,
        EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{sessions.VOTE}') AS voting,
        {_numbers(sessions.WITHOUT, "o.rolsuper")} AS without,
-       {_numbers(sessions.START, "o.rolname = 'repmgr'")} AS starting
+       {_numbers(sessions.START, _BY_START_CHECK)} AS starting
   FROM pg_control_system() s
 """
 _NODES = """
