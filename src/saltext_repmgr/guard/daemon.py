@@ -11,6 +11,7 @@ import time
 import psycopg2
 
 from . import config
+from . import lease
 from . import processes
 from . import rules
 from .probe import Probe
@@ -121,8 +122,8 @@ class Guard:
                 os.unlink(config.RETRY)
             self._learn()
             if now >= self.next_housekeeping:
-                left = _pause_left()
-                self._keep_house(now, unpause=left is not None and left <= 0)
+                left = lease.left()
+                self._keep_house(now, unpause=lease.is_over())
                 # A pause ends when it was promised to.
                 soon = left is not None and 0 < left < _HOUSEKEEPING
                 self.next_housekeeping = now + (left if soon else _HOUSEKEEPING)
@@ -297,24 +298,6 @@ def touch(path):
         pass
 
 
-def _pause_left():
-    """Return for how many seconds repmgrd is still to be paused; None: there is no pause to end."""
-    try:
-        left = float(_read(config.PAUSED_UNTIL)) - time.time()
-    except (OSError, ValueError):
-        return None
-    try:
-        # Whatever was at work before this boot is not any more.
-        return left if _read(config.PAUSED_IN) == _read(config.BOOT_ID) else 0.0
-    except FileNotFoundError:
-        return left
-
-
-def _read(path):
-    with open(path, encoding="utf-8") as handle:
-        return handle.read()
-
-
 def _tidy(conninfo, gone, back, unpause):
     """Correct the metadata and end a pause; a thread of its own, as a server may be slow."""
     try:
@@ -331,14 +314,20 @@ def _tidy(conninfo, gone, back, unpause):
                     word = "active again" if active else "inactive: silent for too long"
                     log(f"node {', '.join(map(str, sorted(ids)))} is {word}")
             if unpause:
-                cursor.execute("SELECT repmgr.repmgrd_pause(false)")
-                for path in (config.PAUSED_UNTIL, config.PAUSED_IN):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(path)
-                log("the pause of repmgrd is over")
+                _unpause(cursor)
         connection.close()
     except (psycopg2.Error, OSError) as err:
         log(f"could not do its housekeeping, and tries again: {err}")
+
+
+def _unpause(cursor):
+    with lease.held(0):
+        # Another one may have begun since.
+        if not lease.is_over():
+            return
+        cursor.execute("SELECT repmgr.repmgrd_pause(false)")
+        lease.forget()
+    log("the pause of repmgrd is over")
 
 
 def main():

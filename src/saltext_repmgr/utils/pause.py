@@ -1,9 +1,11 @@
 """Pauses of repmgrd on this host that end by themselves: the guard sees to that."""
 
+import contextlib
 import time
 from pathlib import Path
 
 from saltext_repmgr.guard import config
+from saltext_repmgr.guard import lease
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
@@ -12,6 +14,8 @@ from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import UsageError
 
 _LONGEST_MINUTES = 24 * 60
+# Others are at it for as long as it takes to tell a server that may be busy.
+_TURN_SECONDS = 10
 
 
 def begin(spec, layout, minutes, lasting=True):
@@ -30,25 +34,38 @@ def begin(spec, layout, minutes, lasting=True):
             f"no guard runs on this node that would end the pause (unit: {unit}); run 'state.apply"
             " repmgr' first"
         )
-    until = time.time() + 60 * minutes
-    # First, so that no pause is ever without an end.
-    if lasting:
-        _boot(layout).unlink(missing_ok=True)
-    else:
-        _boot(layout).write_text(Path(config.BOOT_ID).read_text(encoding="ascii"), encoding="ascii")
-    _lease(layout).write_text(f"{int(until)}\n", encoding="ascii")
-    _set(spec, layout, True)
+    with _alone(layout):
+        until = time.time() + 60 * minutes
+        # First, so that no pause is ever without an end.
+        if lasting:
+            _boot(layout).unlink(missing_ok=True)
+        else:
+            boot = Path(config.BOOT_ID).read_text(encoding="ascii")
+            _boot(layout).write_text(boot, encoding="ascii")
+        _lease(layout).write_text(f"{int(until)}\n", encoding="ascii")
+        _set(spec, layout, True)
     return until
 
 
 def end(spec, layout):
     """Let repmgrd on this node fail over again."""
-    if _lease(layout).exists():
-        # A server that cannot be told now is told by the guard as soon as it can.
-        _lease(layout).write_text(f"{int(time.time())}\n", encoding="ascii")
-    _set(spec, layout, False)
-    _lease(layout).unlink(missing_ok=True)
-    _boot(layout).unlink(missing_ok=True)
+    with _alone(layout):
+        if _lease(layout).exists():
+            # A server that cannot be told now is told by the guard as soon as it can.
+            _lease(layout).write_text(f"{int(time.time())}\n", encoding="ascii")
+        _set(spec, layout, False)
+        _lease(layout).unlink(missing_ok=True)
+        _boot(layout).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone(layout):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lease.held(_TURN_SECONDS, layout.guard_state))
+        except TimeoutError as err:
+            raise CommandFailed(f"{err}; try again") from err
+        yield
 
 
 def _lease(layout):

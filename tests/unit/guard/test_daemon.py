@@ -1,4 +1,4 @@
-"""What the guard does about repmgrd: one that watches a former primary, and one that is paused."""
+"""What the guard does about repmgrd that watches a former primary, and whom it goes by."""
 
 import dataclasses
 import os
@@ -80,29 +80,6 @@ def test_no_other_node_does_it(guard, ended):
     guard.told.witness = False
     look(guard, (0, 30))
     assert ended == []
-
-
-@pytest.mark.parametrize(
-    ("until", "boot", "left"),
-    [
-        (None, None, None),
-        ("nonsense", None, None),
-        ("60", None, 60),
-        ("-60", None, -60),
-        ("60", "this", 60),
-        ("60", "former", 0),
-        ("-60", "this", -60),
-    ],
-)
-def test_how_long_a_pause_is(monkeypatch, tmp_path, until, boot, left):
-    monkeypatch.setattr(daemon.time, "time", lambda: 1000.0)
-    files = {"PAUSED_UNTIL": until, "PAUSED_IN": boot, "BOOT_ID": "this"}
-    for name, text in files.items():
-        monkeypatch.setattr(daemon.config, name, str(tmp_path / name))
-        if text is not None:
-            seconds = name == "PAUSED_UNTIL" and text != "nonsense"
-            (tmp_path / name).write_text(str(1000 + int(text)) if seconds else text)
-    assert daemon._pause_left() == left  # pylint: disable=protected-access
 
 
 @pytest.mark.parametrize(

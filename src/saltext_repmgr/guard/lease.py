@@ -1,0 +1,78 @@
+"""The pause of repmgrd on this host: until when it lasts, and whose turn it is to change that.
+
+Whoever pauses writes down first when that ends; whoever ends a pause forgets it last. Two that do so
+at once would leave a pause behind that nobody ends.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+
+from . import config
+
+
+@contextlib.contextmanager
+def held(seconds, directory=None):
+    """Keep all others from changing the pause in the block.
+
+    seconds
+        How long to wait for another one that is at it; raises ``TimeoutError`` then.
+    directory
+        The guard's own, by default that of this host.
+    """
+    directory = directory or config.STATE_DIRECTORY
+    deadline = time.monotonic() + seconds
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while not _lock(handle):
+            if time.monotonic() >= deadline:
+                raise TimeoutError(
+                    f"something else begins or ends a pause on this host ({directory})"
+                )
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle):
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def left():
+    """Return for how many seconds repmgrd is still to be paused; None: there is no pause to end."""
+    try:
+        seconds = float(_read(config.PAUSED_UNTIL)) - time.time()
+    except OSError:
+        return None
+    except ValueError:
+        # Whoever began one could not write down its end, as on a full disk.
+        return 0.0
+    try:
+        # Whatever was at work before this boot is not any more.
+        return seconds if _read(config.PAUSED_IN) == _read(config.BOOT_ID) else 0.0
+    except FileNotFoundError:
+        return seconds
+
+
+def is_over():
+    """Whether there is a pause to end."""
+    seconds = left()
+    return seconds is not None and seconds <= 0
+
+
+def forget():
+    """There is no pause any more."""
+    for path in (config.PAUSED_UNTIL, config.PAUSED_IN):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _read(path):
+    with open(path, encoding="utf-8") as handle:
+        return handle.read()
