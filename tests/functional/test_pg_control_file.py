@@ -1,5 +1,6 @@
 """repmgr_pg.control_data and system_identifier: the data directory, server or not."""
 
+from saltext_repmgr.guard import processes
 from saltext_repmgr.utils.facts import LIMITS
 
 
@@ -20,7 +21,10 @@ def test_no_running_server_is_needed(repmgr_pg, spare):
     identifier = spare.sql("SELECT system_identifier FROM pg_control_system()")
     running = repmgr_pg.control_data(data_directory=path)
     assert (running["system_identifier"], running["state"]) == (identifier, "in production")
+    assert not processes.is_shut_down(path)
     spare.stop()
+    # The guard reads that by itself.
+    assert processes.is_shut_down(path)
     stopped = repmgr_pg.control_data(data_directory=path)
     assert (stopped["system_identifier"], stopped["state"]) == (identifier, "shut down")
     assert repmgr_pg.system_identifier(data_directory=path) == identifier

@@ -42,6 +42,8 @@ class Guard:
         self.frozen_at = None
         self.frozen_pid = None
         self.acting_since = None
+        # Whom this node has replaced as the primary, until all electors watch it.
+        self.replaced = None
         self.state = None
         self.noted = None
         self.next_start = 0.0
@@ -114,6 +116,8 @@ class Guard:
             self._judge(now, pid)
         else:
             self.say("idle")
+            if self.local.answer is not None:
+                self.replaced = self.local.answer.upstream
             self._note_upstream()
             self._inherit(now)
             self._lead_back(now)
@@ -206,16 +210,22 @@ class Guard:
     def _judge(self, now, pid):
         frozen = None if self.frozen_at is None else now - self.frozen_at
         jurors, own = self._jurors(now), self.local.answer
-        ids = {m.node_id for m in jurors}
+        if frozen is None and jurors and all(self._is_watched_by(m) for m in jurors):
+            self.replaced = None
         verdict = rules.guard(
             self.told.node_id,
             self.told.vote_seconds,
             jurors,
             frozen,
             now - self.acting_since,
-            [probe.member(now) for i, probe in self.probes.items() if i not in ids],
+            self._unrecorded(now),
             own if own is not None and not own.in_recovery else None,
+            self.replaced,
         )
+        harmful = verdict.do in (rules.Do.FREEZE, rules.Do.KILL, rules.Do.RETIRE)
+        if harmful and frozen is None and processes.is_shut_down(self.told.data_directory):
+            # Nothing is written any more, but it may still be archiving what was.
+            return
         if verdict.do is rules.Do.FREEZE:
             processes.freeze(pid)
             self.frozen_at, self.frozen_pid = now, pid
@@ -236,6 +246,16 @@ class Guard:
             log("'salt-run state.orchestrate repmgr.cluster' makes it a standby of that one")
         elif frozen is None:
             self.say("guarding")
+
+    def _is_watched_by(self, member):
+        return member.answer is not None and member.answer.upstream == self.told.node_id
+
+    def _unrecorded(self, now):
+        """Return those that may have become electors since this server said last who is one."""
+        if self.local.member(now).now is not None:
+            return []
+        away = [p.node_id for p in self.peers if not p.active]
+        return [self.probes[i].member(now) for i in away if i in self.probes]
 
     def _kill(self, pid, reason):
         processes.kill(pid)
@@ -261,10 +281,12 @@ class Guard:
         if state != "idle" or self.state is not None:
             log(f"{state}: {reason}" if reason else state)
         self.state = state
-        config.write(
-            config.STATE,
-            {"state": state, "reason": reason, "since": time.time(), "pid": os.getpid()},
-        )
+        said = {"state": state, "reason": reason, "since": time.time(), "pid": os.getpid()}
+        try:
+            config.write(config.STATE, said)
+        except OSError as err:
+            # A guard that ends over a full disk guards nothing.
+            log(f"could not write {config.STATE}: {err}")
 
     # -- housekeeping -------------------------------------------------------------------
 

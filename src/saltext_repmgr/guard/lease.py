@@ -11,6 +11,8 @@ import time
 
 from . import config
 
+_LOCK = "pause.lock"
+
 
 @contextlib.contextmanager
 def held(seconds, directory=None):
@@ -21,17 +23,23 @@ def held(seconds, directory=None):
     directory
         The guard's own, by default that of this host.
     """
-    directory = directory or config.STATE_DIRECTORY
+    path = os.path.join(directory or config.STATE_DIRECTORY, _LOCK)
     deadline = time.monotonic() + seconds
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    # Whoever may read a file may lock it.
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        if os.geteuid() == 0:
+            owner = os.stat(os.path.dirname(path))
+            os.fchown(handle, owner.st_uid, owner.st_gid)
         while not _lock(handle):
             if time.monotonic() >= deadline:
-                raise TimeoutError(
-                    f"something else begins or ends a pause on this host ({directory})"
-                )
+                raise TimeoutError(f"something else begins or ends a pause on this host ({path})")
             time.sleep(0.05)
-        yield
+        try:
+            yield
+        finally:
+            # A child that was made meanwhile would hold it for as long as it lives.
+            fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
         os.close(handle)
 
@@ -48,15 +56,15 @@ def left():
     """Return for how many seconds repmgrd is still to be paused; None: there is no pause to end."""
     try:
         seconds = float(_read(config.PAUSED_UNTIL)) - time.time()
-    except OSError:
+    except FileNotFoundError:
         return None
-    except ValueError:
-        # Whoever began one could not write down its end, as on a full disk.
+    except (OSError, ValueError):
+        # A pause whose end is not known does not last.
         return 0.0
     try:
         # Whatever was at work before this boot is not any more.
         return seconds if _read(config.PAUSED_IN) == _read(config.BOOT_ID) else 0.0
-    except FileNotFoundError:
+    except OSError:
         return seconds
 
 

@@ -6,10 +6,14 @@ The signals come from the postgres user, whose processes they are.
 import contextlib
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+# DB_SHUTDOWNED of PostgreSQL's catalog/pg_control.h.
+_SHUT_DOWN = 1
 
 
 def _name(pid):
@@ -31,6 +35,18 @@ def postmaster(data_directory):
 def is_standby(data_directory):
     """Whether a server would start as a standby; a promotion ends that before anything is written."""
     return any(Path(data_directory, f"{name}.signal").exists() for name in ("standby", "recovery"))
+
+
+def is_shut_down(data_directory):
+    """Whether a primary has written its last, in good order. It waits for standbys and its archive
+    after that."""
+    try:
+        with open(Path(data_directory, "global", "pg_control"), "rb") as control:
+            # System identifier, two versions, state: so since long before PostgreSQL 10.
+            (state,) = struct.unpack_from("i", control.read(20), 16)
+    except (OSError, struct.error):
+        return False
+    return state == _SHUT_DOWN
 
 
 def _stat(pid):

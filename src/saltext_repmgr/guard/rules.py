@@ -151,6 +151,7 @@ def guard(
     acting: float = math.inf,
     others: Sequence[Member] = (),
     own: Optional[Answer] = None,
+    replaced: Optional[int] = None,
 ):
     """Return the :class:`Verdict` on a server that acts as the primary.
 
@@ -166,18 +167,23 @@ def guard(
         For how long it has been the primary. What somebody was before that says nothing: after a
         planned change the former primary may have said so a moment ago.
     others
-        Members that are no electors as far as is known here. A server that hangs cannot say who
-        became one meanwhile.
+        Members that are recorded as out of service, of a server that hangs: it cannot say who
+        became an elector meanwhile.
     own
         What the server said of itself last, as a primary; None: nothing yet.
+    replaced
+        Node id of the primary before it, as long as electors may not have noticed; None: they have.
     """
     number = len(electors) + 1
     within = STEP_SECONDS + FREEZE_SECONDS
     against = [
-        e.name for e in electors if may_vote(e, me, vote_seconds, within) or _went_on(e, own)
+        e.name
+        for e in electors
+        if may_vote(e, me, vote_seconds, within)
+        or frozen is not None
+        and not _may_stay(e, (-1, me, replaced))
     ]
     lost = len(against) >= majority(number)
-    other = [e for e in electors if e.is_primary and e.age <= acting]
     successor = _successor(electors, [o for o in others if _went_on(o, own)], acting)
     if successor is not None:
         return Verdict(Do.RETIRE, successor)
@@ -189,13 +195,26 @@ def guard(
                 " lost and promote another",
             )
         return Verdict(Do.NOTHING)
-    if other:
-        return Verdict(Do.RETIRE, f"{other[0].name} was promoted meanwhile")
-    if not lost:
+    for other in electors:
+        if other.is_primary and other.age <= acting:
+            return Verdict(Do.RETIRE, f"{other.name} was promoted meanwhile")
+    ahead = [e.name for e in electors if _went_on(e, own)]
+    if not lost and not ahead:
         return Verdict(Do.THAW, "the other electors see this node again")
     if frozen >= FROZEN_SECONDS:
-        return Verdict(Do.KILL, f"{', '.join(against)} did not come back")
+        return Verdict(Do.KILL, f"{', '.join(ahead or against)} did not come back")
     return Verdict(Do.NOTHING)
+
+
+def _may_stay(elector, upstreams):
+    """Whether an elector of a server that is frozen may not have gone over to another primary.
+
+    upstreams
+        Those that it may say it watches.
+    """
+    if elector.refused is not None:
+        return True
+    return elector.answer is not None and elector.answer.upstream in upstreams
 
 
 def _went_on(member, own):
@@ -212,15 +231,15 @@ def _went_on(member, own):
 def _successor(electors, others, acting):
     """Return who has replaced a primary, with whom, in words; None: nobody.
 
-    One that somebody promoted beside a primary has not, as long as the electors stay with it.
+    One that somebody promoted beside a primary has not, as long as electors stay with it.
 
     others
         Members that are no electors and have gone on without it.
     """
-    staying = [e for e in electors if e.now is not None and not e.is_primary]
     for primary in (m for m in (*electors, *others) if m.is_primary and m.age <= acting):
         behind = [m for m in (*electors, *others) if m.now is not None and _follows(m, primary)]
-        crowd = electors if any(e not in behind for e in staying) else [*electors, *others]
+        all_left = electors and all(e in behind for e in electors)
+        crowd = [*electors, *others] if all_left else electors
         with_it = [m.name for m in crowd if m in behind]
         if len(with_it) >= majority(len(crowd) + 1):
             return f"{primary.name} is the primary now, with {', '.join(with_it)}"

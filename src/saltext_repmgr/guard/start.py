@@ -77,6 +77,35 @@ def _listening(port):
             one.close()
 
 
+class _Announcement:
+    """Sessions by which others know that this node is about to be the primary again.
+
+    Those that miss it would have its guard freeze it before they can see it. They believe it for a
+    moment only.
+    """
+
+    def __init__(self, told, electors):
+        self._question = dataclasses.replace(GUARD, asker=f"{sessions.START}{told.node_id}")
+        self._electors = electors
+        self._began = 0.0
+        self.probes = []
+
+    def begin(self, now):
+        """Tell them."""
+        self._began = now
+        self.probes = [Probe(p, 0.2, question=self._question) for p in self._electors]
+
+    def end(self):
+        """Take it back."""
+        for probe in self.probes:
+            probe.close()
+        self.probes = []
+
+    def is_noted(self, now):
+        """Whether they were told, and had the time to note it."""
+        return bool(self.probes) and now - self._began > _NOTED
+
+
 def judge(told, data_directory, bindir):
     """Ask the others until there is a verdict; return it, or None where nobody waits for it."""
     peers = config.remembered()
@@ -87,12 +116,12 @@ def judge(told, data_directory, bindir):
     # A node that was promoted a moment ago may not know its electors yet: then all count.
     electors = config.electors(peers, told.node_id) or [p for p in others if p.active]
     probes = [Probe(p, 0.2) for p in others]
-    announcing = []
+    announcement = _Announcement(told, electors)
     starter = processes.ancestor(_STARTER)
     began = time.monotonic()
     with _listening(told.port):
         while True:
-            now = step_all([*probes, *announcing])
+            now = step_all([*probes, *announcement.probes])
             if starter is not None and processes.ancestor(_STARTER) != starter:
                 return None
             verdict = rules.start(
@@ -104,34 +133,27 @@ def judge(told, data_directory, bindir):
             )
             if verdict.do is rules.Start.REFUSE or now - began > _PATIENCE:
                 return verdict
-            if verdict.do is rules.Start.ALLOW and now - began > _LEAST_LISTENING:
-                missed = rules.misses(
-                    told.node_id,
-                    told.vote_seconds,
-                    [p.member(now) for p in probes if p.peer in electors],
-                )
-                if (
-                    now - began > (_NOTED if missed else 1)
-                    or not missed
-                    and _are_settled(probes, now)
-                ):
+            if verdict.do is not rules.Start.ALLOW:
+                announcement.end()
+            elif now - began > _LEAST_LISTENING:
+                if not _is_missed(told, probes, electors, now):
+                    if now - began > 1 or _are_settled(probes, now):
+                        return verdict
+                elif announcement.is_noted(now):
                     return verdict
-                if missed and not announcing:
-                    announcing = [Probe(p, 0.2, question=_announcement(told)) for p in electors]
-            wait([*probes, *announcing], 0.05)
+                elif not announcement.probes:
+                    announcement.begin(now)
+            wait([*probes, *announcement.probes], 0.05)
+
+
+def _is_missed(told, probes, electors, now):
+    heard = [p.member(now) for p in probes if p.peer in electors]
+    return rules.misses(told.node_id, told.vote_seconds, heard)
 
 
 def _are_settled(probes, now):
     """Whether all have said something, or are not there."""
     return all(p.answer is not None or p.member(now).refused for p in probes)
-
-
-def _announcement(told):
-    """Return a question by which others know that this node is about to be the primary again.
-
-    Those that miss it would have its guard freeze it before they can see it.
-    """
-    return dataclasses.replace(GUARD, asker=f"{sessions.START}{told.node_id}")
 
 
 def _override(name):

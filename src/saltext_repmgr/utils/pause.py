@@ -6,6 +6,7 @@ from pathlib import Path
 
 from saltext_repmgr.guard import config
 from saltext_repmgr.guard import lease
+from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
@@ -15,7 +16,7 @@ from saltext_repmgr.utils.errors import UsageError
 
 _LONGEST_MINUTES = 24 * 60
 # Others are at it for as long as it takes to tell a server that may be busy.
-_TURN_SECONDS = 10
+_TURN_SECONDS = 15
 
 
 def begin(spec, layout, minutes, lasting=True):
@@ -40,9 +41,8 @@ def begin(spec, layout, minutes, lasting=True):
         if lasting:
             _boot(layout).unlink(missing_ok=True)
         else:
-            boot = Path(config.BOOT_ID).read_text(encoding="ascii")
-            _boot(layout).write_text(boot, encoding="ascii")
-        _lease(layout).write_text(f"{int(until)}\n", encoding="ascii")
+            act.write(_boot(layout), Path(config.BOOT_ID).read_text(encoding="ascii"), "0644")
+        act.write(_lease(layout), f"{int(until)}\n", "0644")
         _set(spec, layout, True)
     return until
 
@@ -52,7 +52,7 @@ def end(spec, layout):
     with _alone(layout):
         if _lease(layout).exists():
             # A server that cannot be told now is told by the guard as soon as it can.
-            _lease(layout).write_text(f"{int(time.time())}\n", encoding="ascii")
+            act.write(_lease(layout), f"{int(time.time())}\n", "0644")
         _set(spec, layout, False)
         _lease(layout).unlink(missing_ok=True)
         _boot(layout).unlink(missing_ok=True)

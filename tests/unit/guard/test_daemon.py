@@ -104,3 +104,66 @@ def test_a_part_of_the_records_is_not_gone_by(guard, recorded, jurors):
     guard.peers = [config.Peer(n, f"node{n}", kind, up, True, "") for n, kind, up in peers]
     guard.probes = {n: SimpleNamespace(member=lambda now, n=n: member(n)) for n in (2, 3)}
     assert [m.name for m in guard._jurors(1.0)] == jurors  # pylint: disable=protected-access
+
+
+class TestJudged:
+    """What the guard does about a server, with its hands tied."""
+
+    OWN = dataclasses.replace(test_rules.PROMOTED, primary_id=1, timeline=1)
+
+    @pytest.fixture
+    def judge(self, guard, monkeypatch, tmp_path):
+        """Function that has the guard judge, with the answers of its electors and whether its server
+        answers; it returns what was done to the server."""
+        retry, done = tmp_path / "start-again", []
+        monkeypatch.setattr(config, "RETRY", str(retry))
+        monkeypatch.setattr(config, "STATE", str(tmp_path / "state.json"))
+        for name in ("freeze", "thaw", "kill"):
+            monkeypatch.setattr(
+                daemon.processes, name, lambda pid, name=name: done.append((name, pid))
+            )
+        guard.told = SimpleNamespace(node_id=1, vote_seconds=4, data_directory=tmp_path)
+        guard.acting_since, guard.frozen_at, guard.frozen_pid = -60.0, None, None
+        guard.replaced, guard.state = 9, "guarding"
+        peers = [("primary", -1, True), ("standby", 1, True), ("standby", 9, False)]
+        guard.peers = [
+            config.Peer(n, f"node{n}", kind, up, active, "")
+            for n, (kind, up, active) in enumerate(peers, 1)
+        ]
+
+        def look(others, hangs=False, frozen=None):
+            guard.probes = {m.node_id: SimpleNamespace(member=lambda now, m=m: m) for m in others}
+            itself = member(1, self.OWN, age=60.0 if hangs else 0.1)
+            guard.local = SimpleNamespace(answer=self.OWN, member=lambda now: itself)
+            guard.frozen_at = frozen
+            guard._judge(0.0, 77)  # pylint: disable=protected-access
+            return done, retry.exists()
+
+        return look
+
+    AWAY = [member(2, test_rules.FOLLOWS_3), member(3, test_rules.PROMOTED_3)]
+
+    def test_one_that_hangs_is_retired_by_whoever_it_could_not_record(self, judge):
+        assert judge(self.AWAY, hangs=True) == ([("kill", 77)], False)
+
+    def test_one_that_answers_goes_by_its_records(self, judge):
+        assert judge(self.AWAY) == ([], False)
+
+    def test_one_that_has_shut_down_and_archives_is_left_alone(self, judge, tmp_path):
+        control = tmp_path / "global" / "pg_control"
+        control.parent.mkdir()
+        control.write_bytes(bytes(16) + (1).to_bytes(4, "little") + bytes(40))
+        assert judge(self.AWAY, hangs=True) == ([], False)
+        control.write_bytes(bytes(16) + (6).to_bytes(4, "little") + bytes(40))
+        assert judge(self.AWAY, hangs=True) == ([("kill", 77)], False)
+
+    def test_one_that_nobody_came_back_to_is_started_again(self, judge, guard):
+        guard.peers[2] = dataclasses.replace(guard.peers[2], upstream=1, active=True)
+        silent = [member(n, age=60.0) for n in (2, 3)]
+        assert judge(silent, frozen=-rules.FROZEN_SECONDS) == ([("kill", 77)], True)
+
+    def test_whom_it_replaced_is_forgotten_when_all_watch_it(self, judge, guard):
+        judge([member(2, test_rules.says(upstream=9))])
+        assert guard.replaced == 9
+        judge([member(2)])
+        assert guard.replaced is None

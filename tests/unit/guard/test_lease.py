@@ -1,5 +1,7 @@
 """The pause of repmgrd, which the guard ends and Salt begins."""
 
+import os
+import stat
 import threading
 from types import SimpleNamespace
 
@@ -58,6 +60,37 @@ def test_one_at_a_time(write, tmp_path):
         pass
 
 
+def test_nobody_else_may_hold_it(write, tmp_path):
+    del write
+    with lease.held(0):
+        assert stat.S_IMODE((tmp_path / "pause.lock").stat().st_mode) == 0o600
+
+
+def test_a_child_does_not_keep_it(write):
+    del write
+    ready, over = os.pipe(), os.pipe()
+    with lease.held(0):
+        child = os.fork()
+        if child == 0:
+            os.write(ready[1], b"+")
+            os.close(over[1])
+            os.read(over[0], 1)
+            os._exit(0)
+        os.read(ready[0], 1)
+    with lease.held(0):
+        pass
+    os.close(over[1])
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("name", ["PAUSED_UNTIL", "PAUSED_IN"])
+def test_what_cannot_be_read_keeps_no_pause_up(write, tmp_path, name):
+    write("1060", "this")
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    assert lease.left() == (0 if name == "PAUSED_UNTIL" else 60)
+
+
 def test_who_waits_gets_its_turn(write):
     del write
     began, got = threading.Event(), []
@@ -88,7 +121,7 @@ class TestTheGuard:
         write("940", "this")
         self.unpause(told)
         assert told == ["SELECT repmgr.repmgrd_pause(false)"]
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["BOOT_ID"]
+        assert not (tmp_path / "PAUSED_UNTIL").exists() and not (tmp_path / "PAUSED_IN").exists()
 
     def test_leaves_one_that_began_since_it_looked(self, write, told, tmp_path):
         write("1060")

@@ -39,6 +39,7 @@ SILENT = {"age": 10.0}
 PROMOTED = says(in_recovery=False, timeline=2, primary_id=2, upstream=-1)
 PROMOTED_3 = dataclasses.replace(PROMOTED, primary_id=3)
 ON_1 = dataclasses.replace(PROMOTED_3, timeline=1)
+WITNESS_OF_2 = says(in_recovery=False, system="7000000000000000002", upstream=2, primary_id=2)
 FOLLOWS_3 = says(timeline=2, upstream=3, primary_id=3)
 
 
@@ -169,7 +170,9 @@ class TestGuard:
             # Promoted by somebody's mistake, but the electors stay here.
             ([member(2)], [member(3, PROMOTED_3), member(4, FOLLOWS_3)], Do.NOTHING),
             ([member(2, **SILENT)], [member(3, PROMOTED_3)], Do.NOTHING),
-            ([], [member(3, PROMOTED_3)], Do.NOTHING),
+            ([member(2, age=1.1)], [member(3, PROMOTED_3), member(4, FOLLOWS_3)], Do.NOTHING),
+            # A copy for a test, made of two that were taken out.
+            ([], [member(3, PROMOTED_3), member(2, FOLLOWS_3)], Do.NOTHING),
             # The last one that is left was promoted after they were lost.
             ([], [member(3, ON_1), member(4, says(upstream=3, primary_id=3))], Do.NOTHING),
         ],
@@ -179,13 +182,40 @@ class TestGuard:
         verdict = rules.guard(ME, SECONDS, electors, None, others=others, own=own)
         assert verdict.do is expected
 
-    def test_who_is_on_a_later_timeline_is_not_with_it(self):
+    @pytest.mark.parametrize(
+        ("electors", "replaced", "expected"),
+        [
+            ([member(2), member(3, **SILENT)], None, Do.THAW),
+            # A guard that has just begun knows nothing of them.
+            ([asked(2), asked(3)], None, Do.NOTHING),
+            ([member(2), asked(3)], None, Do.THAW),
+            # Somebody was promoted whom this node does not hear.
+            ([member(2, FOLLOWS_3), member(3, **SILENT)], None, Do.NOTHING),
+            ([member(2, FOLLOWS_3), member(3, refused=1.0, **SILENT)], None, Do.NOTHING),
+            ([member(2, **SILENT), member(3, WITNESS_OF_2, witness=True)], None, Do.NOTHING),
+            # Right after its own promotion nobody watches it yet.
+            ([member(2, says(upstream=9)), member(3, says(upstream=9))], 9, Do.THAW),
+            ([member(2, says(upstream=9)), member(3, says(upstream=9))], None, Do.NOTHING),
+            ([member(2, says(upstream=-1)), member(3, **SILENT)], None, Do.THAW),
+            # Stopped for maintenance meanwhile.
+            ([member(2, refused=1.0, **SILENT), member(3, **SILENT)], None, Do.THAW),
+        ],
+    )
+    def test_one_that_is_frozen_goes_on_only_if_a_majority_stays(
+        self, electors, replaced, expected
+    ):
         own = says(in_recovery=False, timeline=1)
-        electors = [member(2, FOLLOWS_3), member(3, **SILENT)]
-        for frozen, expected in ((None, Do.FREEZE), (1, Do.NOTHING)):
-            assert rules.guard(ME, SECONDS, electors, frozen, own=own).do is expected
-        elsewhere = dataclasses.replace(own, system="7000000000000000002")
-        assert rules.guard(ME, SECONDS, electors, None, own=elsewhere).do is Do.NOTHING
+        verdict = rules.guard(ME, SECONDS, electors, 1, own=own, replaced=replaced)
+        assert verdict.do is expected
+
+    def test_whom_somebody_promoted_takes_no_running_primary_away(self):
+        """Nor does it when another elector is silent for a while, or is stopped."""
+        own = says(in_recovery=False, timeline=1)
+        for other in (member(3, **SILENT), member(3, refused=5.0, **SILENT)):
+            assert (
+                rules.guard(ME, SECONDS, [member(2, PROMOTED), other], None, own=own).do
+                is Do.NOTHING
+            )
 
     def test_a_witness_is_no_second_primary(self):
         witness = member(3, says(in_recovery=False, streaming=False), witness=True)
