@@ -104,3 +104,26 @@ def test_a_frozen_host_that_comes_back_at_once_stays_the_primary(cluster):
         client.stop()
         assert client.lost(old) == []
     assert cluster.whole()
+
+
+def test_a_guard_that_begins_beside_a_frozen_server_leaves_it_frozen(cluster, wait):
+    """It knows nothing of the others yet."""
+    old = cluster.primary()
+    host = cluster.lab[old]
+    with Client(cluster.lab, [each.name for each in cluster.nodes], old) as client:
+        began = time.monotonic()
+        faults.CUT.strike(host)
+        try:
+            row = client.wait_for_row(began, TAKEN_OVER_SECONDS, besides=old)
+            assert row, f"nobody but {old} takes writes"
+            assert '"frozen"' in host.read("/var/lib/repmgr-guard/state.json")
+            host.run(["systemctl", "restart", "repmgr-guard"])
+            time.sleep(WATCHED_SECONDS)
+        finally:
+            faults.CUT.undo(host)
+        assert old not in judge.writers(client.acks(), row.sent)
+        assert judge.two_writable(client.acks()) == []
+    cluster.lab.wait_for_minions()
+    run = cluster.orchestrate()
+    assert run.ok, run
+    assert wait(cluster.whole, what="a whole cluster")
