@@ -227,4 +227,12 @@ class Run:
         return {(minion, state) for _, minion, state in self.changes}
 
     def __repr__(self):
-        return json.dumps({s["__id__"]: s["comment"] for s in self._states.values()}, indent=1)
+        found = {s["__id__"]: s["comment"] for s in self._states.values()}
+        for step in self.failed:
+            for minion, said in self.step(step)["changes"].get("ret", {}).items():
+                # What is no mapping is a minion's own complaint.
+                states = said.values() if isinstance(said, dict) else [{"comment": said}]
+                bad = [state["comment"] for state in states if not state.get("result")]
+                if bad:
+                    found[f"{step}: {minion}"] = bad
+        return json.dumps(found, indent=1)
