@@ -117,6 +117,10 @@ class Walker:
     def remove(self, name, primary):
         # Whoever does this needs Salt.
         self.take_back(lambda fault: fault is faults.MINION)
+        nodes = self.cluster.pillar["nodes"]
+        # Whose role that is counts for the first run only, but somebody in service has it.
+        if nodes[name].pop("role", None) is not None:
+            nodes[primary]["role"] = "primary"
         self.ensure("absent", name)
         run = self.cluster.orchestrate()
         assert run.ok, run

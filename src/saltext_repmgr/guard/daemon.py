@@ -42,6 +42,8 @@ class Guard:
         self.frozen_at = None
         self.frozen_pid = None
         self.acting_since = None
+        # Whose start check said last that it starts, and when.
+        self.started = (None, 0.0)
         # Whom this node has replaced as the primary, until all electors watch it.
         self.replaced = None
         self.state = None
@@ -118,7 +120,7 @@ class Guard:
             self.say("idle")
             if self.local.answer is not None:
                 self.replaced = self.local.answer.upstream
-            self._note_upstream()
+            self._note_upstream(now)
             self._inherit(now)
             self._lead_back(now)
         if pid is not None and self.frozen_at is None:
@@ -133,7 +135,7 @@ class Guard:
                 self.next_housekeeping = now + (left if soon else _HOUSEKEEPING)
         wait(probes, _TICK)
 
-    def _note_upstream(self):
+    def _note_upstream(self, now):
         """Remember in the server when its upstream was seen last.
 
         repmgrd does that too, once a second at best, and much later while it is busy with an
@@ -143,10 +145,13 @@ class Guard:
         probe = self.probes.get(answer.upstream) if answer and answer.repmgrd else None
         if probe is None:
             return
+        if answer.upstream in answer.starting:
+            self.started = (answer.upstream, now)
+        upstream, begun = self.started
         if probe.answered_question not in (None, self.noted):
             self.noted = probe.answered_question
             self.local.saw = answer.upstream
-        elif answer.upstream in answer.starting:
+        elif upstream == answer.upstream and now - begun < rules.STARTED_SECONDS:
             # It is about to answer, and would be frozen before it can where others miss it.
             self.local.saw = answer.upstream
 

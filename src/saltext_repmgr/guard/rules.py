@@ -30,6 +30,8 @@ GONE_SECONDS = 30
 BEFORE_SECONDS = 5
 # repmgrd, which is quicker, had its chance by then.
 ORPHANED_SECONDS = 15
+# A server that its start check has let start takes so long to answer on a busy host.
+STARTED_SECONDS = 5
 # Whoever moves the primary may tell a witness so, too.
 ASTRAY_SECONDS = 1
 # A daemon that was just started watches somebody by then.

@@ -89,7 +89,23 @@ def test_who_is_about_to_start_again_counts_as_seen(guard, starting, repmgrd, sa
     answer = dataclasses.replace(test_rules.GONE, starting=starting, repmgrd=repmgrd)
     guard.local = SimpleNamespace(answer=answer, saw=None)
     guard.noted, guard.probes = None, {9: SimpleNamespace(answered_question=None)}
-    guard._note_upstream()  # pylint: disable=protected-access
+    guard.started = (None, 0.0)
+    guard._note_upstream(10.0)  # pylint: disable=protected-access
+    assert guard.local.saw == saw
+
+
+@pytest.mark.parametrize(
+    ("seconds", "upstream", "saw"),
+    [(0.1, 9, 9), (rules.STARTED_SECONDS, 9, None), (0.1, 8, None)],
+)
+def test_a_server_has_time_to_start_once_it_was_told(guard, seconds, upstream, saw):
+    """Its start check is over before it answers."""
+    answer = dataclasses.replace(test_rules.GONE, upstream=upstream, starting=[])
+    guard.local = SimpleNamespace(answer=answer, saw=None)
+    guard.noted = None
+    guard.probes = {n: SimpleNamespace(answered_question=None) for n in (8, 9)}
+    guard.started = (9, 10.0)
+    guard._note_upstream(10.0 + seconds)  # pylint: disable=protected-access
     assert guard.local.saw == saw
 
 
