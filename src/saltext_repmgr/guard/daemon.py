@@ -142,7 +142,8 @@ class Guard:
         election: the lease wants it exact.
         """
         answer = self.local.answer
-        probe = self.probes.get(answer.upstream) if answer and answer.repmgrd else None
+        # A pause may end at any moment.
+        probe = self.probes.get(answer.upstream) if answer and answer.repmgrd_pid else None
         if probe is None:
             return
         if answer.upstream in answer.starting:

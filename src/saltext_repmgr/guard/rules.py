@@ -103,8 +103,12 @@ def may_vote(elector, primary, vote_seconds, within):
         return True
     if not answer.repmgrd or answer.upstream != primary or answer.last_seen < 0:
         return age > UNKNOWN_SECONDS
+    return _lease_left(elector, vote_seconds) <= within
+
+
+def _lease_left(elector, vote_seconds):
     # It counts full seconds, so it may have been waiting for almost one more.
-    return vote_seconds - (answer.last_seen + 1) - age <= within
+    return vote_seconds - (elector.answer.last_seen + 1) - elector.age
 
 
 class Do(str, enum.Enum):
@@ -411,9 +415,15 @@ def astray(own: Answer, others: Sequence[Member]):
 
 
 def misses(me: int, vote_seconds: int, electors: Sequence[Member]):
-    """Whether a server would be frozen as soon as it acts as the primary."""
+    """Whether a server would be frozen as soon as it acts as the primary, or as soon as repmgrd of the
+    electors is paused no more."""
     heard = [
-        e for e in electors if e.now is not None and may_vote(e, me, vote_seconds, STEP_SECONDS)
+        e
+        for e in electors
+        if e.now is not None
+        and e.now.upstream == me
+        and e.now.last_seen >= 0
+        and _lease_left(e, vote_seconds) <= STEP_SECONDS
     ]
     return len(heard) >= majority(len(electors) + 1)
 

@@ -83,10 +83,12 @@ def test_no_other_node_does_it(guard, ended):
 
 
 @pytest.mark.parametrize(
-    ("starting", "repmgrd", "saw"), [([9], True, 9), ([8], True, None), ([9], False, None)]
+    ("starting", "pid", "saw"), [([9], 78, 9), ([8], 78, None), ([9], None, None)]
 )
-def test_who_is_about_to_start_again_counts_as_seen(guard, starting, repmgrd, saw):
-    answer = dataclasses.replace(test_rules.GONE, starting=starting, repmgrd=repmgrd)
+def test_who_is_about_to_start_again_counts_as_seen(guard, starting, pid, saw):
+    """Also where repmgrd is paused."""
+    said = dataclasses.replace(test_rules.GONE, repmgrd=False)
+    answer = dataclasses.replace(said, starting=starting, repmgrd_pid=pid)
     guard.local = SimpleNamespace(answer=answer, saw=None)
     guard.noted, guard.probes = None, {9: SimpleNamespace(answered_question=None)}
     guard.started = (None, 0.0)
@@ -100,7 +102,7 @@ def test_who_is_about_to_start_again_counts_as_seen(guard, starting, repmgrd, sa
 )
 def test_a_server_has_time_to_start_once_it_was_told(guard, seconds, upstream, saw):
     """Its start check is over before it answers."""
-    answer = dataclasses.replace(test_rules.GONE, upstream=upstream, starting=[])
+    answer = dataclasses.replace(test_rules.GONE, upstream=upstream, repmgrd_pid=78)
     guard.local = SimpleNamespace(answer=answer, saw=None)
     guard.noted = None
     guard.probes = {n: SimpleNamespace(answered_question=None) for n in (8, 9)}

@@ -300,7 +300,9 @@ class TestVote:
         # The lease begins anew as soon as one guard has heard of it.
         ([member(2, says(last_seen=9)), member(3)], False),
         ([member(2, says(last_seen=9)), member(3, **SILENT)], False),
-        ([member(2, says(last_seen=9, repmgrd=False)), member(3, says(last_seen=9))], False),
+        # A pause may end at any moment.
+        ([member(2, says(last_seen=9, repmgrd=False)), member(3, says(last_seen=9))], True),
+        ([member(2, says(last_seen=9, upstream=3)), member(3, says(last_seen=9))], False),
         ([member(2, says(last_seen=9))], False),
         ([], False),
     ],
