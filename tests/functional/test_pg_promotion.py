@@ -10,8 +10,11 @@ import pytest
 
 from saltext_repmgr.guard import processes
 from saltext_repmgr.guard import start
+from saltext_repmgr.guard import wal
 from saltext_repmgr.utils import promotion
+from saltext_repmgr.utils import succession_act
 from saltext_repmgr.utils import turn
+from tests.functional.support.clusters import as_postgres
 
 
 @pytest.fixture
@@ -78,6 +81,31 @@ def test_one_that_takes_note_and_sleeps_is_woken(orphan):
             waits_for(watch, "RecoveryRetrieveRetryInterval")
         promoting.join(timeout=turn.PROMOTE_SECONDS + 10)
     assert orphan.sql("SELECT pg_is_in_recovery()") == "f"
+
+
+def test_one_that_has_only_the_history_of_a_lost_timeline_is_promoted(orphan):
+    """Of a new primary that was lost as soon as somebody connected to it."""
+    end = orphan.sql("SELECT pg_last_wal_replay_lsn()")
+    orphan.stop()
+    history = orphan.data / "pg_wal" / "00000002.history"
+    as_postgres("sh", "-c", f"printf '1\\t{end}\\tno recovery target specified\\n' > {history}")
+    orphan.start()
+    whole = f"SELECT {wal.TIMELINE}, {succession_act.WHOLE}"
+    # That it asks for more of what it has begun to stream is no part of it.
+    orphan.eventually(
+        "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'",
+        "RecoveryRetrieveRetryInterval",
+    )
+    assert orphan.sql(whole) == "2|t"
+    segment = orphan.sql("SELECT max(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'")
+    part = orphan.data / "pg_wal" / f"00000002{segment[8:]}"
+    as_postgres("touch", str(part))
+    assert orphan.sql(whole) == "2|f"
+    part.unlink()
+    with orphan.connect() as own:
+        promotion.promote(own, "orphan")
+    assert orphan.sql(f"SELECT {wal.TIMELINE}, pg_is_in_recovery()") == "3|f"
+    assert orphan.sql("CREATE TABLE t (); CHECKPOINT; SELECT count(*) FROM t") == "0"
 
 
 def test_the_timeline_is_that_of_the_server(repmgr_pg, primary, throwaway):

@@ -46,7 +46,7 @@ class Elector:
     recorded
         Whether it has seen that the new primary's records are as they have to be.
     whole
-        Whether it has at least as much of the new timeline's first segment as it had before.
+        Whether it has nothing of the new timeline's first segment, or as much as it had before.
     """
 
     name: str

@@ -40,13 +40,21 @@ SELECT node_id FROM repmgr.nodes
  WHERE upstream_node_id = %(id)s
    AND EXISTS (SELECT FROM repmgr.nodes WHERE node_id = %(id)s AND active AND type = 'primary')
 """
+#: SQL: whether a standby can be promoted. What it has of the latest timeline has to reach its last
+#: record, or it has nothing of that but the history: then it reads that record on the former one.
+WHOLE = f"""
+       coalesce(pg_last_wal_receive_lsn() >= pg_last_wal_replay_lsn(), true)
+         OR NOT EXISTS (SELECT FROM pg_ls_waldir()
+                         WHERE name ~ '^[0-9A-F]{{24}}$'
+                           AND ('x' || left(name, 8))::bit(32)::int = {wal.TIMELINE})
+"""
 _STATE = f"""
 SELECT (SELECT priority FROM repmgr.nodes WHERE node_id = %(id)s) AS priority,
        pg_is_in_recovery() AS in_recovery,
        {wal.TIMELINE} AS timeline,
        coalesce(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0', 0)::bigint
            AS lsn,
-       coalesce(pg_last_wal_receive_lsn() >= pg_last_wal_replay_lsn(), true) AS whole,
+       {WHOLE} AS whole,
        (SELECT string_agg(a.pid || ' ' || a.backend_start, ', ' ORDER BY a.pid)
           FROM pg_stat_activity a JOIN pg_roles o ON o.oid = a.usesysid
          WHERE o.rolsuper AND a.application_name = %(claim)s) AS claim,
