@@ -186,7 +186,8 @@ def take_part(look, what, salt, recorded, back=None):
         if primary is None:
             back()
         elif primary not in (look.node, what.heir):
-            settling.settle(look.again(), salt)
+            # One whose connection was cut at the end of a timeline goes on to say that it streams.
+            settling.settle(look.again(), salt, leave=what.heir.name)
     if primary is None:
         return take_part(look, what, salt, recorded)
     if primary is look.node:
