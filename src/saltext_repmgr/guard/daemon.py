@@ -129,7 +129,7 @@ class Guard:
             self._learn()
             if now >= self.next_housekeeping:
                 left = lease.left()
-                self._keep_house(now, unpause=lease.is_over())
+                self._keep_house(now, unpause=lease.is_over(left))
                 # A pause ends when it was promised to.
                 soon = left is not None and 0 < left < _HOUSEKEEPING
                 self.next_housekeeping = now + (left if soon else _HOUSEKEEPING)
@@ -228,8 +228,8 @@ class Guard:
             own if own is not None and not own.in_recovery else None,
             self.replaced,
         )
-        harmful = verdict.do in (rules.Do.FREEZE, rules.Do.KILL, rules.Do.RETIRE)
-        if harmful and frozen is None and processes.is_shut_down(self.told.data_directory):
+        acts = frozen is None and verdict.do is not rules.Do.NOTHING
+        if acts and processes.is_shut_down(self.told.data_directory):
             # Nothing is written any more, but it may still be archiving what was.
             return
         if verdict.do is rules.Do.FREEZE:
@@ -351,7 +351,7 @@ def _tidy(conninfo, gone, back, unpause):
 def _unpause(cursor):
     with lease.held(0):
         # Another one may have begun since.
-        if not lease.is_over():
+        if not lease.is_over(lease.left()):
             return
         cursor.execute("SELECT repmgr.repmgrd_pause(false)")
         lease.forget()

@@ -68,9 +68,8 @@ def left():
         return seconds
 
 
-def is_over():
-    """Whether there is a pause to end."""
-    seconds = left()
+def is_over(seconds):
+    """Whether a pause of which so much is :func:`left` is to be ended."""
     return seconds is not None and seconds <= 0
 
 

@@ -24,7 +24,7 @@ from . import wal
 _PATIENCE = 1.0
 _PAUSE = 0.1
 _RESOLVE_SECONDS = 30
-# A start check takes three at most; the session of one whose host lost power lasts for hours.
+# A start check tells it for three; the session of one whose host lost power lasts for hours.
 _STARTING_SECONDS = 10
 
 

@@ -47,7 +47,7 @@ def fixture_write(monkeypatch, tmp_path):
 def test_how_long_a_pause_is(write, until, boot, left):
     write(until, boot)
     assert lease.left() == left
-    assert lease.is_over() == (left is not None and left <= 0)
+    assert lease.is_over(lease.left()) == (left is not None and left <= 0)
 
 
 def test_one_at_a_time(write, tmp_path):
