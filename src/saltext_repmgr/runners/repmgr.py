@@ -235,7 +235,7 @@ def heal(cluster=None, minion=None):
         return {"cluster": None, "ran": False, "reason": f"{minion} is no node of a cluster"}
     told = {"cluster": spec.cluster, "ran": False}
     if spec.rejoin != "auto":
-        return {**told, "reason": f"pillar says 'rejoin: {spec.rejoin}', not 'rejoin: auto'"}
+        return {**told, "reason": f"pillar says 'rejoin: {spec.rejoin}'"}
     turn = healing.await_turn(os.path.join(__opts__["cachedir"], "repmgr"), spec.cluster)
     if turn is None:
         return {**told, "reason": "another call of repmgr.heal is about to begin"}

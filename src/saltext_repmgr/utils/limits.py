@@ -128,9 +128,7 @@ def why_paused(servers, name, primary):
     if primary not in servers:
         return ""
     found = less(servers[name].limits, servers[primary].limits)
-    words = [
-        f"{n} is {own} on {name} and {needed} on {primary}" for n, (own, needed) in found.items()
-    ]
+    words = [f"{n} is {own} there and {needed} on {primary}" for n, (own, needed) in found.items()]
     return words and (
         f"{', '.join(words)}. Run 'salt-run repmgr.restart', which raises that; do not resume replay"
         " before: PostgreSQL would shut down"

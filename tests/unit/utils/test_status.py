@@ -279,7 +279,7 @@ CASES = {
         ),
         ("node3",),
         "its replay is paused",
-        "max_connections is 60 on node3 and 90 on node1. Run 'salt-run repmgr.restart'",
+        "max_connections is 60 there and 90 on node1. Run 'salt-run repmgr.restart'",
     ),
     "one member is cut off from another": (
         healthy(

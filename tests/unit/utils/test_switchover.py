@@ -225,7 +225,7 @@ def test_replay_that_is_paused_for_want_of_limits_is_not_resumed(said):
         )
         said[name] = more(said[name], server=own)
     assert examine(said, target="node2").problems == (
-        "candidate replays: replay is paused on node2; max_connections is 60 on node2 and 90 on"
+        "candidate replays: replay is paused on node2; max_connections is 60 there and 90 on"
         " node1. Run 'salt-run repmgr.restart', which raises that; do not resume replay before:"
         " PostgreSQL would shut down",
     )
