@@ -68,7 +68,7 @@ class TestStandby:
         assert (data["retcode"], data["changed"]) == (0, False)
         assert data["result"] == "node2 could be drained now"
         assert [check["problem"] for check in data["checks"]] == [""] * len(data["checks"])
-        assert "node3 to stream from node1" in data["steps"]
+        assert "node3 streams from node1" in data["steps"]
         assert ([cluster.started(name) for name in DATA], electors(cluster, "node1")) == before
 
     def test_what_streams_from_it_moves_and_it_is_stopped(self, cluster):
