@@ -83,10 +83,10 @@ def await_turn(spec, primary, whose):
     if turns != [whose.id]:
         names = [n.name for n in spec.members if n.id in turns]
         busy = f"is busy with another operation, for {', '.join(names)}"
+        busy = busy if names else "ended its operation"
         raise CommandFailed(
-            f"{primary.name} {busy if names else 'is not busy with any operation'} and not for"
-            f" {whose.name}: nothing was changed on this node. Wait until that operation is over, then"
-            " run this again"
+            f"{primary.name} {busy}; nothing was changed on this node for {whose.name}. Wait until that"
+            " operation is over, then run this again"
         )
 
 
