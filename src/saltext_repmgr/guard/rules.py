@@ -208,7 +208,7 @@ def guard(
     if not lost and not ahead:
         return Verdict(Do.THAW, "the other electors see this node again")
     if frozen >= FROZEN_SECONDS:
-        return Verdict(Do.KILL, f"{', '.join(ahead or against)} did not answer again")
+        return Verdict(Do.KILL, f"{', '.join(ahead or against)} did not return to this node")
     return Verdict(Do.NOTHING)
 
 

@@ -82,11 +82,14 @@ def await_turn(spec, primary, whose):
         turns = locks_held(connection, locks.TURN_CLASS)
     if turns != [whose.id]:
         names = [n.name for n in spec.members if n.id in turns]
-        busy = f"is busy with another operation, for {', '.join(names)}"
-        busy = busy if names else "ended its operation"
+        if not names:
+            raise CommandFailed(
+                f"{primary.name} ended the operation for {whose.name} early: nothing was changed on this"
+                f" node. The own line of {primary.name} has the reason"
+            )
         raise CommandFailed(
-            f"{primary.name} {busy}; nothing was changed on this node for {whose.name}. Wait until that"
-            " operation is over, then run this again"
+            f"{primary.name} is busy with another operation, for {', '.join(names)}: nothing was changed"
+            f" on this node for {whose.name}. Wait until that is over, then run this again"
         )
 
 
