@@ -68,7 +68,7 @@ class TestStandby:
         assert (data["retcode"], data["changed"]) == (0, False)
         assert data["result"] == "node2 could be drained now"
         assert [check["problem"] for check in data["checks"]] == [""] * len(data["checks"])
-        assert "node3 to stream from node1" in data["steps"]
+        assert "node3 streams from node1" in data["steps"]
         assert ([cluster.started(name) for name in DATA], electors(cluster, "node1")) == before
 
     def test_what_streams_from_it_moves_and_it_is_stopped(self, cluster):
@@ -120,7 +120,7 @@ class TestStandby:
         data = ask(cluster, "repmgr.drain", "node3")
         assert (data["retcode"], data["changed"]) == (1, False)
         assert "one at a time: node2 is drained since" in data["result"]
-        assert "who can take over: without node3 no standby is left" in data["result"]
+        assert "who can take over: without node3 no standby could take over" in data["result"]
         data = ask(cluster, "repmgr.switchover", "node2")
         assert (data["retcode"], data["changed"]) == (1, False)
         assert "candidate: node2 is drained since" in data["result"]
@@ -191,7 +191,7 @@ class TestPrimary:
         assert ask(cluster, "repmgr.back", "node3")["retcode"] == 0
         cluster.lab["node3"].write(start, mark)
         verdict, lines = problems(cluster)
-        assert verdict == "degraded" and "and its server runs" in lines[0]
+        assert verdict == "degraded" and "but its PostgreSQL runs" in lines[0]
         assert ask(cluster, "repmgr.drain", "node3")["result"] == "node3 is drained"
         assert units(cluster, "node3") == DOWN
 

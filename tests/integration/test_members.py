@@ -196,7 +196,7 @@ class TestRemoved:
         nodes(cluster, node4={"ensure": "absent"})
         run = cluster.orchestrate("test=True")
         assert run.failed == ["preflight"]
-        assert "without node4, 1 of 2 nodes" in run.step("preflight")["comment"]
+        assert "without node4, 1 of 2 electors" in run.step("preflight")["comment"]
         assert "Bring back node3 first" in run.step("preflight")["comment"]
         nodes(cluster, node4={"ensure": "present"})
 

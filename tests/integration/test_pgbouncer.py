@@ -276,8 +276,11 @@ def test_one_that_is_wrong_is_named_and_healed(cluster, database, wait):
     )
     assert (told["verdict"], told["routers"]["router1"]["writable"]) == ("degraded", False)
     lines = [p["what"] for p in told["problems"] if p["nodes"] == ["router1"]]
-    assert "repmgr-router does not run (unit: inactive): it follows nobody" in lines
-    assert f"PgBouncer leads to {wrong} ({new}), and {before} is the primary" in lines
+    assert (
+        "repmgr-router does not run (unit: inactive): PgBouncer does not follow a new primary"
+        in lines
+    )
+    assert f"PgBouncer routes clients to {wrong} ({new}), and {before} is the primary" in lines
     screen = cluster.lab.master.run(["salt-run", "repmgr.status"], check=False).stdout
     print(screen)
     assert f"router1  {wrong}" in screen

@@ -182,7 +182,7 @@ def test_a_second_run_changes_nothing(cluster):
     before = held(cluster)
     data = rotate(cluster)
     assert (data["retcode"], data["changed"]) == (0, False)
-    assert data["result"] == "the passwords of pillar are in force in foobar already"
+    assert data["result"] == "the passwords in pillar are in force in foobar already"
     run = cluster.orchestrate()
     assert run.ok and run.changes == {}, run
     assert held(cluster) == before

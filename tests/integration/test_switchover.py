@@ -337,11 +337,11 @@ def minion_silent(cluster):
 BROKEN = {
     "candidate lags": (lagging, "bytes behind, more than 16777216; wait until it has caught up"),
     "archive fails": (archive_fails, "archive_command fails"),
-    "no slot free": (no_slot_is_free, "max_replication_slots leaves 0 free, 2 are needed"),
+    "no slot free": (no_slot_is_free, "max_replication_slots leaves 0 free on node2, 2 are needed"),
     "minion silent": (minion_silent, "node3: its minion does not answer"),
     "replay paused": (paused_replay, "replay is paused"),
-    "sibling down": (sibling_down, "the server of node3 does not answer"),
-    "somebody at work": (paused_daemon, "repmgrd of node3 is paused"),
+    "sibling down": (sibling_down, "PostgreSQL on node3 does not answer"),
+    "somebody at work": (paused_daemon, "repmgrd on node3 is paused"),
 }
 
 

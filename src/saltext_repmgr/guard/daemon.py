@@ -195,8 +195,8 @@ class Guard:
         elif now - self.astray_at >= rules.ASTRAY_SECONDS:
             self.astray_at = None
             log(
-                f"repmgrd still watches node {own.upstream}, a standby by now: it is ended, to find"
-                f" {primary.name}"
+                f"repmgrd is restarted, to watch {primary.name}: it still watches node"
+                f" {own.upstream}, which is a standby now"
             )
             processes.end(own.repmgrd_pid, "repmgrd")
 
@@ -249,7 +249,10 @@ class Guard:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(config.RETRY)
             self._kill(pid, verdict.reason)
-            log("'salt-run state.orchestrate repmgr.cluster' makes it a standby of that one")
+            log(
+                "run 'salt-run state.orchestrate repmgr.cluster' to make this node a standby of the"
+                " new primary"
+            )
         elif frozen is None:
             self.say("guarding")
 
@@ -339,13 +342,13 @@ def _tidy(conninfo, gone, back, unpause):
             for ids, active in ((gone, False), (back, True)):
                 if ids:
                     cursor.execute(_SET_ACTIVE, (active, sorted(ids)))
-                    word = "active again" if active else "inactive: silent for too long"
+                    word = "active again" if active else "inactive: it did not answer for too long"
                     log(f"node {', '.join(map(str, sorted(ids)))} is {word}")
             if unpause:
                 _unpause(cursor)
         connection.close()
     except (psycopg2.Error, OSError) as err:
-        log(f"could not do its housekeeping, and tries again: {err}")
+        log(f"could not update repmgr's metadata, will try again: {err}")
 
 
 def _unpause(cursor):

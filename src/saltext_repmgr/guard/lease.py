@@ -33,7 +33,7 @@ def held(seconds, directory=None):
             os.fchown(handle, owner.st_uid, owner.st_gid)
         while not _lock(handle):
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"something else begins or ends a pause on this host ({path})")
+                raise TimeoutError(f"another process changes the pause on this host (lock {path})")
             time.sleep(0.05)
         try:
             yield

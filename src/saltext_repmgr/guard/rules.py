@@ -197,7 +197,7 @@ def guard(
         if lost:
             return Verdict(
                 Do.FREEZE,
-                f"{len(against)} of {number} electors ({', '.join(against)}) may take this node for"
+                f"{len(against)} of {number} electors ({', '.join(against)}) may count this node as"
                 " lost and promote another",
             )
         return Verdict(Do.NOTHING)
@@ -208,7 +208,7 @@ def guard(
     if not lost and not ahead:
         return Verdict(Do.THAW, "the other electors see this node again")
     if frozen >= FROZEN_SECONDS:
-        return Verdict(Do.KILL, f"{', '.join(ahead or against)} did not come back")
+        return Verdict(Do.KILL, f"{', '.join(ahead or against)} did not return to this node")
     return Verdict(Do.NOTHING)
 
 
@@ -248,7 +248,7 @@ def _successor(electors, others, acting):
         crowd = [*electors, *others] if all_left else electors
         with_it = [m.name for m in crowd if m in behind]
         if len(with_it) >= majority(len(crowd) + 1):
-            return f"{primary.name} is the primary now, with {', '.join(with_it)}"
+            return f"{primary.name} is the primary now, confirmed by {', '.join(with_it)}"
     return None
 
 
@@ -322,13 +322,13 @@ def vote(own: Answer, vote_seconds: int, primary: Member, others: Sequence[Membe
     if number == 2:
         return Verdict(
             Vote.DENY,
-            f"{primary.name} is silent, and with two electors a lost host cannot be told from a cut"
-            " cable; a third elector, such as a witness, could tell",
+            f"{primary.name} does not answer, and two electors cannot tell a lost host from a network"
+            " failure; add a third elector, such as a witness",
         )
     if len(blind) + (own.last_seen >= vote_seconds) < majority(number):
         return Verdict(Vote.WAIT, _too_few(primary, blind, number, majority(number)))
     return Verdict(
-        Vote.GRANT, f"{len(blind) + 1} of {number} electors have not seen {primary.name}"
+        Vote.GRANT, f"{len(blind) + 1} of {number} electors no longer see {primary.name}"
     )
 
 
@@ -346,7 +346,7 @@ def _sees(elector):
 
 def _too_few(primary, blind, number, needed):
     names = ", ".join(["this node", *(o.name for o in blind)])
-    return f"of {number} electors only {names} miss {primary.name}; {needed} are needed"
+    return f"of {number} electors only {names} no longer see {primary.name}; {needed} are needed"
 
 
 @dataclass(frozen=True)
@@ -389,7 +389,7 @@ def unfit(me: Heir, others: Sequence[Heir], location: str):
     best = max(fit, key=lambda n: (n.lsn, n.priority, -n.node_id), default=None)
     if best is None:
         return "no node has a priority above 0"
-    return "" if best is me else f"it is {best.name}'s turn"
+    return "" if best is me else f"{best.name} is the better candidate"
 
 
 def astray(own: Answer, others: Sequence[Member]):
@@ -467,15 +467,19 @@ def start(me: int, timeline: int, system: str, others: Sequence[Member], elector
         if claimed not in (None, me, *standbys) and not _is_awaited(claimed, others):
             return Verdict(
                 Start.REFUSE,
-                f"{other.name} knows node {claimed} as the primary: this one was failed over",
+                f"in the metadata of {other.name} node {claimed} is the primary: this node was replaced"
+                " by a failover",
             )
     for other in heard:
         if other.now.primary_id not in (None, me, *standbys):
-            return Verdict(Start.WAIT, f"node {other.now.primary_id} has not said yet what it is")
+            return Verdict(
+                Start.WAIT,
+                f"node {other.now.primary_id} may be the primary and has not answered yet",
+            )
         if other.now.voting:
             return Verdict(Start.WAIT, f"{other.name} is about to be promoted")
         if me in other.now.without:
-            return Verdict(Start.WAIT, f"{other.name} takes this node for lost")
+            return Verdict(Start.WAIT, f"{other.name} counts this node as lost")
     # Those that promoted somebody, and those that keep somebody who was promoted in a planned change
     # from being frozen, have one in common with so many and this node.
     needed = (len(electors) + 1) // 2
@@ -485,8 +489,8 @@ def start(me: int, timeline: int, system: str, others: Sequence[Member], elector
         silent = ", ".join(o.name for o in missed)
         return Verdict(
             Start.WAIT,
-            f"of {len(electors)} other electors it has to hear from {needed}, and hears from {found};"
-            f" silent: {silent}",
+            f"{found} of {len(electors)} other electors answer, {needed} must answer; no answer from"
+            f" {silent}",
         )
     return Verdict(Start.ALLOW)
 

@@ -187,17 +187,17 @@ def main():
     print(f"repmgr-guard: {told.name} does not start as a primary: {verdict.reason}.")
     if verdict.do is rules.Start.WAIT:
         touch(config.RETRY)
-        print("repmgr-guard: it is tried again every few seconds.")
+        print("repmgr-guard: the start is tried again every few seconds.")
     else:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(config.RETRY)
         print(
-            "repmgr-guard: 'salt-run state.orchestrate repmgr.cluster' makes it a standby of the"
+            "repmgr-guard: run 'salt-run state.orchestrate repmgr.cluster' to make it a standby of the"
             " primary."
         )
     print(
-        f"repmgr-guard: if this node's data is the one that counts, stop the other primary, then"
-        f" 'echo {told.name} > {config.ANYWAY}' and start again."
+        f"repmgr-guard: to keep the data of this node instead, stop the other primary, run"
+        f" 'echo {told.name} > {config.ANYWAY}' here and start this server again."
     )
     return 1
 

@@ -62,10 +62,10 @@ def objection(told):
     own = members.get(told.node_id)
     primary = members.get(own["upstream_node_id"]) if own else None
     if primary is None or primary["type"] != "primary":
-        return "it is no standby of the primary"
+        return "this node is not a standby of the primary"
     me = _heir(own, told.own_conninfo)
     if me is None:
-        return "its own server does not answer"
+        return "PostgreSQL on this node does not answer"
     siblings = [
         m
         for m in members.values()

@@ -73,7 +73,7 @@ def judge(told):
     cursor = connection.cursor()
     primary, others = _electorate(cursor, told, _own(cursor).upstream)
     if primary is None:
-        return rules.Verdict(rules.Vote.DENY, "repmgrd does not say whom it watches")
+        return rules.Verdict(rules.Vote.DENY, "repmgrd does not say which node it watches")
     of_primary = Probe(primary, 0.1)
     of_others = [Probe(p, 0.1) for p in others]
     announced = False
@@ -112,7 +112,7 @@ def main():
     try:
         verdict = judge(told)
     except psycopg2.Error as err:
-        print(f"no vote: this node's own server does not answer: {err}")
+        print(f"no vote: PostgreSQL on this node does not answer: {err}")
         return 1
     granted = verdict.do is rules.Vote.GRANT
     print(f"{'granted' if granted else 'not granted'}: {verdict.reason}")

@@ -167,7 +167,7 @@ class Router:
             return
         if hold.since is None:
             self.console.resume(self._writing())
-            log("clients go on" + (", as they waited for long enough" if hold.spent else ""))
+            log("clients are released" + (", after the longest wait" if hold.spent else ""))
             self.hold = hold
         else:
             # First, so that another daemon after this one lets them go.
@@ -175,9 +175,12 @@ class Router:
             self.say()
             if self.told.waits:
                 self.console.pause(self._writing())
-                log("clients of the primary wait: it is about to be moved")
+                log("clients are held: a switchover or restart of the primary is about to begin")
             else:
-                log("the primary is about to be moved: clients of session pools lose it")
+                log(
+                    "a switchover or restart of the primary is about to begin: clients of session"
+                    " pools lose their connection"
+                )
 
     def _tell(self):
         """Let the primary know, which waits for it, when no client is served any more that can be

@@ -238,7 +238,7 @@ def heal(cluster=None, minion=None):
         return {**told, "reason": f"pillar says 'rejoin: {spec.rejoin}'"}
     turn = healing.await_turn(os.path.join(__opts__["cachedir"], "repmgr"), spec.cluster)
     if turn is None:
-        return {**told, "reason": "another call is about to begin"}
+        return {**told, "reason": "another call of repmgr.heal is about to begin"}
     with turn:
         replies = _reports(spec)
         if healing.curable(spec, replies):
@@ -249,7 +249,7 @@ def heal(cluster=None, minion=None):
             replies = _reports(spec)
         lines = healing.curable(spec, replies)
         if not lines:
-            return {**told, "reason": "no node that answers needs anything"}
+            return {**told, "reason": "nothing to repair on the nodes that answer"}
         ok = _orchestrate(spec, lines)
     if not ok:
         __context__["retcode"] = 1

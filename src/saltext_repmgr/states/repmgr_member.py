@@ -52,7 +52,7 @@ def upstream_followed(name):
     look = _look().allowed()
     action = look.todo(Step.FOLLOW)
     if action is None:
-        return result(name, "; ".join(["nothing to move", *look.plan.notes]))
+        return result(name, "; ".join(["no other upstream is needed", *look.plan.notes]))
     spec, node, plan = look.spec, look.node, look.plan
     changes = {"upstream": {"old": look.seen.server.upstream_host, "new": plan.source}}
     if look.test:
@@ -89,7 +89,9 @@ def left(name):
     service = look.layout.service
     changes = {look.node.name: {"old": "member", "new": f"{service} and repmgrd stopped"}}
     if look.test:
-        return result(name, f"would stop {service} and repmgrd; the data stay", changes)
+        return result(
+            name, f"would stop {service} and repmgrd; data and configuration stay", changes
+        )
     old = upstreams.upstream_of(look.spec, look.seen.server) if look.seen.server else None
     membership.leave(look.layout, wanted.own_units())
     note = ""
@@ -97,7 +99,10 @@ def left(name):
         note = f"; its slot on {old.name} is dropped"
     look.again()
     if look.seen.running:
-        raise CommandFailed(f"{service} was started again; look at 'journalctl -u {service}'")
+        raise CommandFailed(
+            f"{service} on {look.node.name} was stopped and runs again; see 'journalctl -u {service}'"
+            " for what started it"
+        )
     return result(name, f"has left; its data stay in {look.layout.data_directory}{note}", changes)
 
 
@@ -118,7 +123,7 @@ def departed_forgotten(name):
     look = _look()
     plan, server = look.plan, look.seen.server
     if plan.role is not Role.PRIMARY or server is None:
-        return result(name, "the primary does this")
+        return result(name, "nothing to do here: the primary deletes the records")
     # What is acted on is observed anew.
     server = (look if look.test else look.again().allowed()).seen.server
     gone = [n for n in leaving.leavers(look.spec, {look.node.name: server}) if server.record(n.id)]
@@ -133,12 +138,17 @@ def departed_forgotten(name):
     }
     note = ""
     if waiting:
-        note = f"; still streaming: {', '.join(waiting)} ('salt {waiting[0]} state.apply repmgr')"
+        note = (
+            f"; kept, as still streaming: {', '.join(waiting)} ('salt {waiting[0]} state.apply"
+            " repmgr' stops it)"
+        )
     if look.test:
-        return result(name, f"would forget: {', '.join(changes) or 'none'}{note}", changes)
+        return result(
+            name, f"would delete the record of: {', '.join(changes) or 'none'}{note}", changes
+        )
     _forget(look, [n for n in gone if n.name in changes], list(server.nodes))
     look.again()
-    return result(name, f"forgotten: {', '.join(changes) or 'none'}{note}", changes)
+    return result(name, f"deleted the record of: {', '.join(changes) or 'none'}{note}", changes)
 
 
 def _forget(look, nodes, records):
@@ -188,13 +198,13 @@ def slots_tidied(name):
         return result(name, told or "no slot is left over")
     if look.test:
         return result(
-            name, "; ".join(["would drop what is unused", *filter(None, [told])]), changes
+            name, "; ".join(["would drop the unused slots", *filter(None, [told])]), changes
         )
     with look.connection() as connection:
         for stray in unused:
             membership.drop_slot(connection, stray.slot.slot_name)
     look.again()
-    return result(name, "; ".join(["dropped", *filter(None, [told])]), changes)
+    return result(name, "; ".join(["dropped the unused slots", *filter(None, [told])]), changes)
 
 
 def _strays(look):

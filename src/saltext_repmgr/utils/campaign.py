@@ -12,6 +12,7 @@ from saltext_repmgr.utils import rolling
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import UsageError
+from saltext_repmgr.utils.outcome import NO_RESULT
 from saltext_repmgr.utils.rolling import Do
 
 # A daemon that lost its server is back after some seconds, and the guard looks at the records
@@ -20,7 +21,7 @@ _SETTLE_SECONDS = 60
 # Nobody needs more than two moves, and one of them a switchover there and back.
 _MOVES_A_NODE = 4
 
-AGAIN = "mend that, then run this again: it goes on from here"
+AGAIN = "fix that, then run this again: it continues from here"
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,16 @@ def restart(cmd, spec, nodes=(), force=False, back=False, test=False):
     members = [n.name for n in spec.members]
     for name in nodes:
         if name not in members:
-            raise UsageError(f"{name!r} is no member of {spec.cluster}: {', '.join(members)}")
+            raise UsageError(
+                f"{name!r} is not a member of {spec.cluster}; choose from {', '.join(members)}"
+            )
     names, before = list(nodes) or (members if force else []), {}
 
     def find(said):
         servers = {n: said[n].server.started for n in names if n in said and said[n].server}
         for name, started in servers.items():
             before.setdefault(name, started)
-        forced = {n: "asked for" for n, at in servers.items() if before[n] == at}
+        forced = {n: "requested" for n, at in servers.items() if before[n] == at}
         if nodes:
             found = rolling.for_restart(spec, said, forced)
             chosen = {n: why for n, why in found.now.items() if n in forced}
@@ -102,7 +105,9 @@ def restart(cmd, spec, nodes=(), force=False, back=False, test=False):
         told = master.tell(cmd, here, "repmgr_node.configure", kwarg={"test": test})
         _require_answers(here, told)
         unread = [n for n, reply in told.items() if reply["changed"]] if test else []
-        line = f"settings are written on {', '.join(unread)}; what they need is known then"
+        line = (
+            f"settings are written on {', '.join(unread)}; which restarts they need is known then"
+        )
         return [line] if unread else []
 
     return _Campaign(cmd, spec, "restart", test).run(find, back, prepare)
@@ -183,13 +188,14 @@ class _Campaign:
             problems = self._make(course.moves[0])
             if problems:
                 return self._result(course.moves, problems)
-        return self._result(problems=["it does not come to an end"])
+        problem = f"stopped after too many moves, and nodes still need the {self.work}"
+        return self._result(problems=[f"{problem}; see 'salt-run repmgr.status'"])
 
     def _make(self, move):
         """Make a move, and return what went wrong."""
         key = move.do, move.node
         if self.tried.get(key) == move.reason:
-            return [f"{move.line}: this was done, and it is still so"]
+            return [f"{move.line}: this was done, and {move.node} still needs it; see its logs"]
         self.tried[key] = move.reason
         text, problems = _make(self.cmd, self.spec, self.work, move)
         if not problems:
@@ -245,5 +251,5 @@ def _make(cmd, spec, work, move):
         replies = master.tell(cmd, names, function, kwarg=parts)
     problems = [f"{n}: {reply}" for n, reply in replies.items() if not isinstance(reply, dict)]
     # Who is too busy to answer is looked at all the same.
-    own = replies.get(move.node, {"comment": "did not say what became of it"})
+    own = replies.get(move.node, {"comment": NO_RESULT})
     return "" if problems else own["comment"], problems

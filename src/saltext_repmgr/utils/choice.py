@@ -45,9 +45,9 @@ def choose_primary(spec: ClusterSpec, said: Mapping[str, Observation]) -> Choice
         return Choice(
             None,
             "",
-            problem=f"no primary answers, and {', '.join(silent)} did not say what it holds: it may"
-            " be the primary. Bring it back (host, salt-minion), or mark it 'ensure: absent' in"
-            " pillar if it is gone for good",
+            problem=f"no primary answers, and {', '.join(silent)} could not be asked and may be the"
+            " primary: nothing was changed. Start that host and its salt-minion, or mark the node"
+            " 'ensure: absent' in pillar if it is gone for good",
         )
     standbys = [n for n, s in own.items() if s.data.standby and not s.data.unfinished_clone]
     if standbys:
@@ -77,7 +77,9 @@ def _restart(own, standbys):
             system_identifier=own[candidates[0]].data.control.system_identifier,
         )
     listed = "; ".join(f"{n}: {describe_data(s)}" for n, s in own.items())
-    return Choice(None, "", problem=f"no primary can be told: {listed}. {PROMOTE}")
+    return Choice(
+        None, "", problem=f"the data do not tell which node is the primary: {listed}. {PROMOTE}"
+    )
 
 
 def _timeline(seen):
@@ -105,6 +107,7 @@ def _first(spec, own):
             None,
             "",
             problem=f"{first} is empty, but another node was a member and holds data: {listed}."
-            " If that data counts, give that node 'role: primary' in pillar; if not, move it away",
+            " Nothing was changed. If that data is needed, give that node 'role: primary' in pillar;"
+            " if not, move its data directory away",
         )
-    return Choice(first, f"{first} is pillar's role: primary and no cluster exists", new=True)
+    return Choice(first, f"{first} has 'role: primary' in pillar and no cluster exists", new=True)

@@ -69,7 +69,10 @@ def _change_places(look, what, away, connection, salt):
     db.row(connection, "SELECT pg_switch_wal()::text AS lsn")
     turn.have_clients_wait(connection)
     if not _is_armed(connection, heir):
-        raise CommandFailed(f"{heir.name} gave up: see what it says; nothing was touched")
+        raise CommandFailed(
+            f"switchover aborted, nothing changed: candidate {heir.name} withdrew. Its reason stands"
+            " under 'nodes'"
+        )
     senders = db.rows(connection, _SENDERS, {"heir": heir.name})
     began = time.monotonic()
     _stop(look, heir, [sender["pid"] for sender in senders])
@@ -80,7 +83,7 @@ def _change_places(look, what, away, connection, salt):
         return _step_back(look, what, salt)
     seconds = time.monotonic() - began
     _join(look, what, salt, seconds)
-    return f"a standby of {heir.name}; no node accepted writes for {seconds:.2f} s at most"
+    return f"now a standby of {heir.name}; writes were interrupted for at most {seconds:.2f} s"
 
 
 def _await_ready(look, heir, away, connection):
@@ -96,7 +99,7 @@ def _await_ready(look, heir, away, connection):
         if not _is_armed(connection, heir):
             late.append(heir.name)
         elif not db.row(connection, _REPLAYED, {"heir": heir.name, "lsn": written})["yes"]:
-            late.append(f"{heir.name}, which replays too slowly,")
+            late.append(f"{heir.name} (replays too slowly)")
         return late + turn.not_paused(look.spec, others)
 
     turn.await_none(waiting)
@@ -132,8 +135,9 @@ def _stop(look, heir, senders):
         return
     act.start(look.spec, look.layout)
     raise CommandFailed(
-        f"{look.node.name} was not down within {turn.HEIR_SECONDS} s and stays the primary;"
-        f" see its log, and whether {heir.name} still takes what it sends"
+        f"PostgreSQL on {look.node.name} did not shut down within {turn.HEIR_SECONDS} s: it was"
+        " started again and is still the primary. See its log, and whether"
+        f" {heir.name} still receives WAL"
     )
 
 
@@ -147,10 +151,10 @@ def _step_back(look, what, salt):
         if not turn.is_primary(look.spec, heir):
             raise
         _join(look, what, salt, turn.PROMOTE_SECONDS)
-        return f"a standby of {heir.name}, which took its time"
+        return f"now a standby of {heir.name}, which was promoted late"
     raise CommandFailed(
-        f"{heir.name} did not become the primary within {turn.PROMOTE_SECONDS} s; {look.node.name} is"
-        f" the primary again. See what {heir.name} says, and its log"
+        f"candidate {heir.name} was not promoted within {turn.PROMOTE_SECONDS} s; {look.node.name} is"
+        f" the primary again. The reason stands under 'nodes', or in the PostgreSQL log of {heir.name}"
     )
 
 
@@ -180,8 +184,8 @@ def _join(look, what, salt, seconds):
     primary = succession_act.take_part(look, what, salt, recorded, back)
     if primary.name != heir.name:
         raise CommandFailed(
-            f"{heir.name} went away right after its promotion, and {primary.name} took its place: it"
-            f" is the primary. See what became of {heir.name}"
+            f"{heir.name} was lost right after its promotion, and {primary.name} was promoted in its"
+            f" place: {primary.name} is the primary. Check {heir.name} ('salt-run repmgr.status')"
         )
 
 
@@ -193,8 +197,9 @@ def _await_joined(look, heir, check):
         check()
     act.wait_streaming(look.spec, look.layout, timeout=1)
     raise CommandFailed(
-        f"{heir.name} is the primary and has not been registered as such for {turn.JOIN_SECONDS} s;"
-        " 'salt-run state.orchestrate repmgr.cluster' does that, and brings this node back"
+        f"{heir.name} is the primary, but is not registered as the primary after"
+        f" {turn.JOIN_SECONDS} s; run 'salt-run state.orchestrate repmgr.cluster', which registers it"
+        f" and makes {look.node.name} its standby"
     )
 
 
@@ -216,12 +221,12 @@ def _take_back(look, what):
     try:
         membership.start_as_primary(spec, layout)
     except RepmgrError as err:
-        log.info("%s does not take the role back: %s", look.node.name, err)
+        log.info("%s does not become the primary again: %s", look.node.name, err)
         membership.start_as_standby(spec, layout)
         return
     raise CommandFailed(
-        f"{lost} went away right after its promotion, and nobody had followed it:"
-        f" {look.node.name} is the primary again. See what became of {lost}"
+        f"{lost} was lost right after its promotion, before any standby followed it:"
+        f" {look.node.name} is the primary again. Check {lost} ('salt-run repmgr.status')"
     )
 
 

@@ -33,11 +33,11 @@ class Divergence:
     def words(self):
         """The same for people."""
         if self.fork is None:
-            return "it has nothing that the cluster does not have"
+            return "it has no WAL that the cluster does not have"
         size = lsn.parse(self.end) - lsn.parse(self.fork)
         return (
-            f"on timeline {self.timeline} it went on alone from {self.fork} to {self.end}"
-            f" ({size} bytes of WAL, {self.transactions} committed transactions)"
+            f"on timeline {self.timeline} it wrote WAL that no other node has, from {self.fork} to"
+            f" {self.end} ({size} bytes, {self.transactions} committed transactions)"
         )
 
 

@@ -37,5 +37,8 @@ def keep_still(look, node, minutes):
             with contextlib.suppress(RepmgrError):
                 with observe.member_connection(look.spec, node) as connection:
                     if locks.BEGUN not in turn.locks_held(connection):
-                        return f"kept still while {node.name} was away"
-    raise CommandFailed(f"{node.name} was not back within {minutes} minutes; see what it says")
+                        return f"kept repmgrd paused while {node.name} was down"
+    raise CommandFailed(
+        f"{node.name} was not back within {minutes} minutes; its own line has the reason. repmgrd on"
+        f" {look.node.name} is no longer paused"
+    )

@@ -15,7 +15,7 @@ from saltext_repmgr.utils.plan import two_primaries
 from saltext_repmgr.utils.spec import ClusterSpec
 from saltext_repmgr.utils.switchover import Check
 
-FORCE = "'force=True' does it all the same"
+FORCE = "'force=True' overrides this"
 ORCHESTRATE = "'salt-run state.orchestrate repmgr.cluster'"
 
 
@@ -77,7 +77,7 @@ def examine(
     servers = reached(said)
     problem, primary = _begin(spec, said, missing, name, servers)
     if not problem and servers[primary].record(spec.nodes[name].id) is None:
-        problem = f"{name} is not registered; {ORCHESTRATE} builds it first"
+        problem = f"{name} is not registered; run {ORCHESTRATE} first, which registers it"
     if problem:
         return Drain(spec.cluster, name, checks=(Check("node", name, problem),))
     slot = spec.nodes[name].slot
@@ -126,7 +126,7 @@ def examine_back(spec: ClusterSpec, said: Mapping[str, Observation], missing, na
     problem, primary = _begin(spec, said, missing, name, servers)
     if problem:
         if name in said and not primaries(spec, servers):
-            problem += f" ('salt {name} repmgr_node.back' lets it take part in that)"
+            problem += f" ('salt {name} repmgr_node.back' before that lets {name} take part)"
         return Drain(spec.cluster, name, checks=(Check("node", name, problem),))
     seen = said[name]
     if seen.drained is None and not drained.is_recorded(servers[primary], spec.nodes[name]):
@@ -137,12 +137,14 @@ def examine_back(spec: ClusterSpec, said: Mapping[str, Observation], missing, na
         if n.upstream == name and n.name in servers and n.name != primary
     )
     steps = (
-        f"the server of {name} may start again, also at boot",
+        f"PostgreSQL on {name} may start again, also at boot",
         f"'state.apply repmgr' on {name}: server, slot, registration, repmgrd, guard",
-        f"{', '.join(below)} to stream from it again, as pillar says" if below else "",
+        f"{', '.join(below)} stream{_s(below)} from {name} again, as pillar says" if below else "",
     )
     why = (
-        f"{name} {drained.words(seen.drained)}" if seen.drained else "the history calls it drained"
+        f"{name} {drained.words(seen.drained)}"
+        if seen.drained
+        else f"repmgr's history says that {name} is drained"
     )
     steps = tuple(step for step in steps if step)
     return Drain(spec.cluster, name, primary, None, (Check("node", why),), steps, below=below)
@@ -182,8 +184,8 @@ def _begin(spec, said, missing, name, servers):
         return f"{name} is no node of {spec.cluster}; choose one of {names}", None
     if name not in said:
         return (
-            f"{missing.get(name, 'nobody asked it')}; a node that cannot be asked is left as it is. If"
-            " it is gone for good, mark it 'ensure: absent' in pillar"
+            f"{missing.get(name, 'its minion was not asked')}; nothing was changed. If {name} is gone"
+            " for good, mark it 'ensure: absent' in pillar"
         ), None
     if len(live) > 1:
         return two_primaries(servers, live), None
@@ -196,7 +198,8 @@ def _alone(away):
     lines = [f"{name} {drained.words(fact)}" for name, fact in away.items()]
     back = ", ".join(drained.way_back(name) for name in away)
     problem = f"{'; '.join(lines)}. Bring it back first ({back}); {FORCE}" if lines else ""
-    return Check("one at a time", "no other node is drained", problem)
+    finding = f"{', '.join(away) or 'no other node'} is drained"
+    return Check("one at a time", finding, problem)
 
 
 def _others(spec, said, missing, servers, primary, name):
@@ -207,16 +210,16 @@ def _others(spec, said, missing, servers, primary, name):
             continue
         server, seen = servers.get(node.name), said.get(node.name)
         if server is None:
-            wrong.append(f"the server of {node.name} does not answer")
+            wrong.append(f"PostgreSQL on {node.name} does not answer")
         elif not node.is_witness and node.name != primary and server.receiver != "streaming":
             wrong.append(f"{node.name} does not stream")
         elif seen is not None and not seen.repmgrd.attached:
-            wrong.append(f"repmgrd of {node.name} does not run")
+            wrong.append(f"repmgrd on {node.name} does not run")
         elif seen is not None and seen.repmgrd.paused:
-            wrong.append(f"repmgrd of {node.name} is paused: somebody is at work there")
+            wrong.append(f"repmgrd on {node.name} is paused, perhaps for maintenance")
         elif seen is not None and spec.fence and not seen.guard.attached:
-            wrong.append(f"the guard of {node.name} does not run")
-    step = f". {ORCHESTRATE} mends what can be mended; {FORCE}"
+            wrong.append(f"the guard on {node.name} does not run")
+    step = f". Run {ORCHESTRATE}, which repairs what it can; {FORCE}"
     return Check(
         "the others are in service",
         ", ".join(n.name for n in spec.members if n.name != name) or "there are none",
@@ -242,10 +245,10 @@ def _left(spec, servers, primary, name, heir):
 def _successors(spec, left, name):
     able = [n for n in left if spec.nodes[n].priority > 0]
     problem = (
-        f"without {name} no standby is left that could take over from the primary; add one, or wait"
-        f" until one streams from it. {FORCE}"
+        f"without {name} no standby could take over from the primary. Add a standby, or wait until"
+        f" one streams from the primary; {FORCE}"
     )
-    return Check("who can take over", ", ".join(able) or "nobody", "" if able else problem)
+    return Check("who can take over", ", ".join(able) or "no standby", "" if able else problem)
 
 
 def _majority(spec, servers, primary, name):
@@ -263,13 +266,12 @@ def _majority(spec, servers, primary, name):
     if len(here) < len(rest) // 2 + 1:
         down = [n for n in rest if n not in here]
         problem = (
-            f"without {name}, {len(here)} of {len(rest)} nodes that elect a primary would be up, which"
-            f" is no majority. Bring back {' or '.join(down)} first ('salt {down[0]} state.apply"
-            " repmgr')"
+            f"without {name}, {len(here)} of {len(rest)} electors would be up, which is no majority."
+            f" Bring back {' or '.join(down)} first ('salt {down[0]} state.apply repmgr')"
         )
-    finding = f"{', '.join(rest)} elect a primary"
+    finding = f"electors: {', '.join(rest)}"
     if spec.fence and len(rest) == 2:
-        finding += ": a server that crashes is failed over, a host that is lost is not"
+        finding += "; repmgrd fails over after a crash of PostgreSQL, not after the loss of a host"
     return Check("majority", finding, problem)
 
 
@@ -282,21 +284,26 @@ def _slot(spec, servers, node, primary, keep_slot):
 
 def _of_slot(holder, server, stays):
     limit = server.max_slot_wal
-    limit = "without an end" if limit is None or limit < 0 else f"up to {limit} MB"
+    limit = "without limit" if limit is None or limit < 0 else f"up to {limit} MB"
     if stays:
         return f"its slot on {holder} stays and keeps WAL {limit}"
     return (
-        f"its slot on {holder} is dropped, as it would keep WAL {limit} (max_slot_wal_keep_size):"
-        " it may have to be cloned when it is back"
+        f"its slot on {holder} is dropped, because it would keep WAL {limit}"
+        " (max_slot_wal_keep_size): the node may have to be cloned when it is back"
     )
+
+
+def _s(names):
+    """The ending of the verb after so many names."""
+    return "s" * (len(names) == 1)
 
 
 def _steps(name, primary, heir, fed):
     lines = (
         f"the primary is moved from {primary} to {heir}" if heir else "",
-        f"it is written down that {name} is drained: on its host, and on {heir or primary}",
-        f"{', '.join(fed)} to stream from {primary}" if fed else "",
-        f"repmgrd, the server and the guard of {name} are stopped and do not start at boot",
-        f"{name} is no elector any more",
+        f"{name} is marked as drained: on its host, and in repmgr's history on {heir or primary}",
+        f"{', '.join(fed)} stream{_s(fed)} from {primary}" if fed else "",
+        f"repmgrd, PostgreSQL and the guard on {name} are stopped and do not start at boot",
+        f"{name} is no longer an elector",
     )
     return tuple(line for line in lines if line)

@@ -46,15 +46,15 @@ def take_out(look, by, reason="", keep_slot=None):
         # It may have been promoted with the mark of an earlier call, and would not start at boot.
         bring_back(look)
         raise Refused(
-            f"{node.name} is the primary; 'salt-run repmgr.drain {node.name}' lets another one take"
-            " over first"
+            f"{node.name} is the primary; run 'salt-run repmgr.drain {node.name}', which moves the"
+            " primary to another node first"
         )
     fact = _mark(look, by, reason)
     servers = planning.visible(seen)
     _record(spec, node, spec.nodes[primary], servers[primary], fact)
     fed = upstreams.fed_by(spec, servers, node.name)
     if fed:
-        return f"drained as soon as {', '.join(fed)} stream from another node", fed
+        return f"not drained yet: {', '.join(fed)} must stream from another node first", fed
     _stop(look)
     dropped, left = _drop_slots(spec, node, servers, keep_slot)
     _set_inactive(spec, node, spec.nodes[primary])
@@ -62,8 +62,8 @@ def take_out(look, by, reason="", keep_slot=None):
     told = f"{node.name} {drained.words(fact)}"
     if left:
         raise CommandFailed(
-            f"{told}; its slot on {', '.join(left)} could not be dropped and keeps WAL:"
-            f" 'salt-run repmgr.drain {node.name}' tries that again"
+            f"{told}; its slot on {', '.join(left)} could not be dropped and keeps WAL: run"
+            f" 'salt-run repmgr.drain {node.name}' again to drop it"
         )
     return "; ".join([told, *(f"its slot on {name} is dropped" for name in dropped)]), ()
 
@@ -72,8 +72,8 @@ def _primary(spec, seen):
     live = planning.primaries(spec, planning.visible(seen))
     if len(live) != 1:
         raise Refused(
-            f"{len(live)} primaries answer this node, one is needed; 'salt-run repmgr.status' tells"
-            " more"
+            f"{len(live)} primaries answer {seen.node}, exactly one is needed; nothing was changed."
+            " See 'salt-run repmgr.status'"
         )
     return live[0]
 
@@ -121,7 +121,10 @@ def _require_standby(look):
         return
     with observe.local_connection(look.spec, look.layout) as connection:
         if not db.row(connection, _IN_RECOVERY)["it"]:
-            raise Refused(f"{look.node.name} was promoted meanwhile; its server goes on")
+            raise Refused(
+                f"{look.node.name} was promoted meanwhile: it is in service and not drained. Run"
+                f" 'salt-run repmgr.drain {look.node.name}' again"
+            )
 
 
 def _drop_slots(spec, node, servers, keep_slot):

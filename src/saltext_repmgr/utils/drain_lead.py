@@ -11,6 +11,7 @@ from saltext_repmgr.utils import lead
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.drain import Drain
+from saltext_repmgr.utils.outcome import NO_RESULT
 from saltext_repmgr.utils.outcome import Outcome
 from saltext_repmgr.utils.switchover import Check
 
@@ -51,7 +52,7 @@ class _Work:
         self.changed = True
         reply = master.tell(self._cmd, [name], function, kwarg=arguments).get(name)
         if not isinstance(reply, Mapping):
-            raise _Stopped(f"{name}: {reply or 'its minion did not say what became of it'}")
+            raise _Stopped(f"{name}: {reply or NO_RESULT}")
         self.nodes[name] = reply["comment"]
         return reply
 
@@ -70,7 +71,7 @@ class _Work:
 def _failed(reply):
     if not isinstance(reply, Mapping):
         text = " ".join(map(str, reply)) if isinstance(reply, list) else reply
-        return [text or "its minion did not say what became of it"]
+        return [text or NO_RESULT]
     return [s["comment"] for s in reply.values() if s["result"] is False]
 
 
@@ -110,7 +111,9 @@ def take_out(cmd, spec, name, reason="", to=None, force=False, keep_slot=None, t
             work.apply(fed, "repmgr.server")
             left = work.tell(name, "repmgr_node.drain", **part)["feeds"]
             if left:
-                raise _Stopped(f"{', '.join(left)} still stream from {name}: it goes on for them")
+                raise _Stopped(
+                    f"{', '.join(left)} still stream from {name}: PostgreSQL on {name} was not stopped"
+                )
 
     words = ("is drained already", "could be drained now", "is drained")
     return _run(cmd, spec, name, decide, act, words, test)

@@ -38,7 +38,7 @@ def note(by, reason, since):
         Seconds since the epoch.
     """
     if not isinstance(reason, str) or len(reason) > _LONGEST_REASON:
-        raise UsageError(f"reason is no text of at most {_LONGEST_REASON} characters; give one")
+        raise UsageError(f"reason must be a text of at most {_LONGEST_REASON} characters")
     return Drained(float(since), " ".join(str(by).split()), " ".join(reason.split()))
 
 
@@ -122,5 +122,5 @@ def ailment(name, drained: Drained, running):
     """
     if not running:
         return Ailment(name, words(drained), way_back(name), note=True)
-    step = f"'salt-run repmgr.drain {name}' goes on with that, {way_back(name)} ends it"
-    return Ailment(name, f"{words(drained)}, and its server runs", step)
+    step = f"'salt-run repmgr.drain {name}' stops it, {way_back(name)} puts {name} back in service"
+    return Ailment(name, f"{words(drained)}, but its PostgreSQL runs", step)

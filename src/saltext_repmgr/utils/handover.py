@@ -50,14 +50,17 @@ def _follow(look, primary, heir, salt):
         if goes_on:
             continue
         if goes_on is False:
-            return f"still with {primary.name}, which stays the primary"
+            return f"still follows {primary.name}, which stays the primary"
         if turn.is_standby(look.spec, primary):
             # It saw the new primary, which may be gone again.
             return _move(look, what, salt)
         gone = gone or time.monotonic()
         if time.monotonic() - gone > turn.HEIR_SECONDS + turn.PROMOTE_SECONDS:
             break
-    raise CommandFailed(f"{heir.name} did not become the primary: see what it says")
+    raise CommandFailed(
+        f"candidate {heir.name} was not promoted; the lines of {heir.name} and {primary.name} under"
+        " 'nodes' have the reason. Check 'salt-run repmgr.status'"
+    )
 
 
 def _move(look, what, salt):
@@ -75,7 +78,7 @@ def _move(look, what, salt):
         if not presence.is_lost():
             raise
         primary = succession_act.take_part(look, what, salt, recorded)
-        return f"{primary.name} took over from {what.heir.name}, which went away"
+        return f"{what.heir.name} was lost after its promotion; {primary.name} is the primary now"
     if look.plan.primary == what.old.name:
-        return f"still with {what.old.name}, which took the role back"
+        return f"follows {what.old.name}, which is the primary again"
     return f"follows {what.heir.name}"

@@ -62,7 +62,7 @@ def await_calm(ask, patience=_PATIENCE_SECONDS, pause=_PAUSE_SECONDS):
         if calm == 2:
             return ""
         if time.monotonic() >= deadline:
-            return f"still busy after {patience} s: {', '.join(runs)}" if runs else ""
+            return f"these jobs still run after {patience} s: {', '.join(runs)}" if runs else ""
         time.sleep(pause)
 
 

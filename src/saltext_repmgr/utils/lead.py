@@ -5,6 +5,7 @@ import time
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import switchover
+from saltext_repmgr.utils.outcome import NO_RESULT
 from saltext_repmgr.utils.outcome import Outcome
 from saltext_repmgr.utils.switchover import Switchover
 
@@ -43,7 +44,7 @@ def switch_over(cmd, spec, target=None, test=False):
     names = [name for name in names if name not in plan.away]
     parts = {"old": plan.primary, "target": plan.target, "away": list(plan.away)}
     replies = master.tell(cmd, names, "repmgr_node.switch_over", kwarg=parts)
-    nodes = {name: replies.get(name, "did not say what became of it") for name in names}
+    nodes = {name: replies.get(name, NO_RESULT) for name in names}
     failed = tuple(f"{name}: {text}" for name, text in nodes.items() if name not in _done(replies))
     found = master.settled(cmd, spec, known=True)
     problems = failed + tuple(a.line for a in found if not a.note)

@@ -9,6 +9,7 @@ from saltext_repmgr.utils import rotate_router
 from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.facts import Passwords
+from saltext_repmgr.utils.outcome import NO_RESULT
 from saltext_repmgr.utils.outcome import Outcome
 
 
@@ -18,7 +19,7 @@ class Result(Outcome):
     @property
     def news(self):
         if not self.plan.roles:
-            return f"the passwords of pillar are in force in {self.plan.cluster} already"
+            return f"the passwords in pillar are in force in {self.plan.cluster} already"
         roles = " and ".join(self.plan.roles)
         if not self.changed:
             return f"the password of {roles} could be changed now"
@@ -79,7 +80,7 @@ def _change(cmd, spec, plan, answered):
 
 def _ask(cmd, names, function, arguments):
     replies = master.tell(cmd, names, function, kwarg=arguments)
-    return {name: replies.get(name, "did not say what became of it") for name in names}
+    return {name: replies.get(name, NO_RESULT) for name in names}
 
 
 def _good(nodes):

@@ -54,8 +54,9 @@ def objection(spec: ClusterSpec, servers: Mapping[str, Server], leaving, up):
     live = primaries(spec, servers)
     if len(live) > 1 and set(live) & set(leaving):
         return (
-            f"{' and '.join(live)} act as primary at the same time: nothing is changed. Decide"
-            " which one has the data that counts and stop the other by hand"
+            f"{' and '.join(live)} act as primary at the same time: nothing was changed. Decide which"
+            " node has the data to keep, and stop PostgreSQL on the other by hand ('systemctl stop"
+            " postgresql@...' on it)"
         )
     if live:
         if live[0] in leaving:
@@ -85,12 +86,12 @@ def _primary_leaves(spec, name, known, servers):
     standbys = [n.name for n in spec.data_nodes if n.name in servers and known.record(n.id)]
     if not standbys:
         return (
-            f"{name} is marked 'ensure: absent' and is the primary, and there is no standby to"
-            " take over: give it one first"
+            f"{name} is marked 'ensure: absent' and is the primary, and no standby could take over."
+            " Add a standby first"
         )
     return (
-        f"{name} is marked 'ensure: absent' and is the primary. Let a standby take over first: take"
-        f" the mark away, run 'salt-run repmgr.switchover {standbys[0]}', and mark it again"
+        f"{name} is marked 'ensure: absent' and is the primary. Remove the mark, run 'salt-run"
+        f" repmgr.switchover {standbys[0]}' to make a standby the primary, then mark {name} again"
     )
 
 
@@ -102,9 +103,9 @@ def _majority(spec, primary, leaving, up):
         return ""
     down = [r.node_name for r in rest if r not in here]
     return (
-        f"without {' and '.join(leaving)}, {len(here)} of {len(rest)} nodes that elect a primary"
-        f" would be up, which is no majority. Bring back {' or '.join(down)} first ('salt"
-        f" {down[0]} state.apply repmgr'), or mark what is gone for good 'ensure: absent' as well"
+        f"without {' and '.join(leaving)}, {len(here)} of {len(rest)} electors would be up, which is"
+        f" no majority. Bring back {' or '.join(down)} first ('salt {down[0]} state.apply repmgr'), or"
+        " mark each node that is gone for good 'ensure: absent' as well"
     )
 
 
@@ -125,13 +126,13 @@ def own_objection(spec: ClusterSpec, node: NodeSpec, seen: Observation, servers,
         return refusal
     if below and not moved:
         return (
-            f"{' and '.join(below)} would lose the upstream. Move what streams from {node.name}"
-            f" first: 'salt {below[0]} state.apply repmgr'"
+            f"{' and '.join(below)} would lose the upstream {node.name}. Move each of these standbys"
+            f" to another upstream first: 'salt {below[0]} state.apply repmgr'"
         )
     if seen.server is not None and not seen.server.in_recovery and not node.is_witness:
         return (
-            f"the server of {node.name} takes writes and has no repmgr metadata. If it may go,"
-            f" stop it first: 'salt {node.name} service.stop"
-            f" postgresql@{seen.version}-{spec.postgres.cluster}'"
+            f"PostgreSQL on {node.name} accepts writes and has no repmgr metadata: it may be in use."
+            f" If it may be stopped, run 'salt {node.name} service.stop"
+            f" postgresql@{seen.version}-{spec.postgres.cluster}' first"
         )
     return ""

@@ -37,7 +37,7 @@ class Held:
     @property
     def line(self):
         """All of it in one line."""
-        return f"{self.name} stays {self.value} and is not {self.asked} yet: {self.reason}"
+        return f"{self.name} stays {self.value} for now instead of {self.asked}: {self.reason}"
 
 
 def asked(settings: Mapping[str, object], seen: Observation):
@@ -87,7 +87,7 @@ def _above(spec, servers, node):
         lower = {n: limits[name] for n, limits in others.items() if limits.get(name, value) < value}
         if value <= own.get(name, value) or not lower:
             return value, ""
-        return max(own[name], min(lower.values())), f"{', '.join(lower)} would have less"
+        return max(own[name], min(lower.values())), f"standby {', '.join(lower)} would have less"
 
     return bound
 
@@ -99,8 +99,8 @@ def _floor(seen, servers, live):
     if control is not None and not seen.data.standby:
         ours = primary is not None and primary.system_identifier == control.system_identifier
         control = control if ours else None
-    floors = [(control.limits, "its data need that")] if control is not None else []
-    floors += [(primary.limits, f"{live[0]} runs with that")] if primary is not None else []
+    floors = [(control.limits, "its data require that")] if control is not None else []
+    floors += [(primary.limits, f"primary {live[0]} runs with that")] if primary is not None else []
 
     def bound(name, value):
         return max((limits.get(name, value), reason) for limits, reason in [({}, ""), *floors])
@@ -128,10 +128,10 @@ def why_paused(servers, name, primary):
     if primary not in servers:
         return ""
     found = less(servers[name].limits, servers[primary].limits)
-    words = [f"{n} is {own} and is {needed} on {primary}" for n, (own, needed) in found.items()]
+    words = [f"{n} is {own} there and {needed} on {primary}" for n, (own, needed) in found.items()]
     return words and (
-        f"{', '.join(words)}: 'salt-run repmgr.restart' gives it as much; resumed before that, its"
-        " server shuts down"
+        f"{', '.join(words)}. Run 'salt-run repmgr.restart', which raises that; do not resume replay"
+        " before: PostgreSQL would shut down"
     )
 
 

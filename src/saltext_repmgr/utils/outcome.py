@@ -7,6 +7,10 @@ from typing import Any
 
 from saltext_repmgr.utils import facts
 
+NO_RESULT = (
+    "its minion returned no result; its part may be done ('salt-run repmgr.status' shows that)"
+)
+
 
 @dataclass(frozen=True)
 class Outcome:

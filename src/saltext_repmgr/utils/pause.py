@@ -32,8 +32,8 @@ def begin(spec, layout, minutes, lasting=True):
     unit = host.units(guard_files.UNIT)[guard_files.UNIT].state
     if unit != "active" or not Path(layout.guard_state).is_dir():
         raise CommandFailed(
-            f"no guard runs on this node that would end the pause (unit: {unit}); run 'state.apply"
-            " repmgr' first"
+            f"not paused: the guard on this node, which ends a pause, does not run (unit: {unit}); run"
+            " 'state.apply repmgr' first"
         )
     with _alone(layout):
         until = time.time() + 60 * minutes

@@ -37,8 +37,8 @@ def take_over(look, primary, salt):
         receivers = db.rows(own, "SELECT received_tli AS tli FROM pg_stat_wal_receiver")
         if not receivers:
             raise CommandFailed(
-                f"{look.node.name} does not stream any more: its server's log says why; nothing was"
-                " touched"
+                f"candidate {look.node.name} no longer streams from {primary.name}; nothing was"
+                " changed. The PostgreSQL log of the candidate has the reason"
             )
         timeline = receivers[0]["tli"]
         _watch(spec, primary, f"{turn.TAKEOVER}-{look.node.id}")
@@ -47,7 +47,7 @@ def take_over(look, primary, salt):
             _await_last_byte(look, primary, own, timeline)
             become_primary(look, own)
     settle(look, salt)
-    return "the primary"
+    return "now the primary"
 
 
 def settle(look, salt):
@@ -75,7 +75,7 @@ def become_primary(look, own, lost=None):
         registration.lead(own, look.node, lost)
     except RepmgrError as err:
         # It is the primary; the rest is done by repmgr's own command.
-        log.warning("%s could not record all at once: %s", look.node.name, err)
+        log.warning("%s is promoted, and not yet in repmgr's metadata: %s", look.node.name, err)
 
 
 def promote(own, name):
@@ -97,8 +97,8 @@ def promote(own, name):
             # note, and then sleeps for what is left of wal_retrieve_retry_interval. This wakes it.
             db.row(own, "SELECT pg_reload_conf() AS asked")
     raise CommandFailed(
-        f"{name} was told to promote itself and had not done so after {turn.PROMOTE_SECONDS} s;"
-        " its server's log says why"
+        f"{name} was told to promote itself and is still a standby after {turn.PROMOTE_SECONDS} s;"
+        " its PostgreSQL log has the reason"
     )
 
 
@@ -137,10 +137,13 @@ def _await_last_byte(look, primary, own, timeline):
             down = wal.shut_down_cleanly(cursor, look.layout.data_directory, timeline)
         # A server that was started again may not have written anything yet.
         if turn.is_primary(look.spec, primary):
-            raise CommandFailed(f"{primary.name} is still the primary: see what it says")
+            raise CommandFailed(
+                f"{look.node.name} was not promoted: {primary.name} is still the primary. The reason"
+                f" stands under 'nodes', in the line of {primary.name}"
+            )
         if down:
             return
     raise CommandFailed(
-        f"{primary.name} is not down in good order, or its last bytes did not arrive;"
-        f" {look.node.name} stays a standby"
+        f"{look.node.name} was not promoted and stays a standby: {primary.name} did not shut down"
+        " cleanly, or its last WAL did not arrive. Check 'salt-run repmgr.status'"
     )

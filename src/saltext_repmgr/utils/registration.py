@@ -69,9 +69,9 @@ def _standby(look, salt):
     upstream = upstreams.upstream_of(look.spec, act.wait_streaming(look.spec, look.layout))
     if upstream is None:
         raise CommandFailed(
-            "this standby streams from a server that is no node of the pillar; look at"
-            f" primary_conninfo ('salt {look.node.name} repmgr_pg.settings primary_conninfo') and"
-            " at the hosts in repmgr:nodes"
+            f"{look.node.name} streams from a server that is no node of the pillar; compare"
+            f" primary_conninfo ('salt {look.node.name} repmgr_pg.settings primary_conninfo') with"
+            " the hosts in repmgr:nodes"
         )
     salt["repmgr.standby_register"](
         force=True, upstream_node_id=upstream.id, version=look.layout.version

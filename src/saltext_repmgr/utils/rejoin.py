@@ -57,8 +57,8 @@ def await_checkpoint(spec, primary):
                 db.run(connection, "CHECKPOINT", patient=True)
         if time.monotonic() > deadline:
             raise CommandFailed(
-                f"{primary.name} did not finish a checkpoint within {_CHECKPOINT_PATIENCE} s since"
-                f" it was promoted; run 'CHECKPOINT' there as postgres and try again"
+                f"{primary.name} has not finished a checkpoint {_CHECKPOINT_PATIENCE} s after its"
+                " promotion; run 'CHECKPOINT' there as postgres, then run this again"
             )
         time.sleep(0.5)
 
@@ -77,7 +77,9 @@ def examine(spec, layout, primary):
     control = host.control_file(layout)
     found = divergence.fork(said)
     if found is None:
-        raise CommandFailed(f"pg_rewind cannot compare it with {primary.name}: {said.strip()}")
+        raise CommandFailed(
+            f"pg_rewind cannot compare this node with {primary.name}: {said.strip()}"
+        )
     location, needed = found
     if not needed:
         return Divergence(None, control.checkpoint, control.timeline)

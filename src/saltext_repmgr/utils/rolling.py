@@ -144,7 +144,7 @@ def for_upgrade(spec: ClusterSpec, said: Mapping[str, Observation], newer):
     for node in spec.members:
         words = [f"{n} {v['old']} -> {v['new']}" for n, v in newer.get(node.name, {}).items()]
         replaced = said[node.name].replaced if node.name in said else ()
-        words += [f"{name} still runs its former program" for name in replaced]
+        words += [f"{name} still runs the program from before an upgrade" for name in replaced]
         if words:
             now[node.name] = ", ".join(words)
         if "postgres" in replaced or any(map(_SERVER.fullmatch, newer.get(node.name, ()))):
@@ -184,7 +184,7 @@ def chart(spec: ClusterSpec, said: Mapping[str, Observation], needs: Needs, home
     if needs.extension:
         moves.append(Move(Do.EXTENSION, heir, needs.extension))
     if home == primary and heir != primary:
-        moves.append(Move(Do.SWITCH, home, "back"))
+        moves.append(Move(Do.SWITCH, home, "it was the primary before"))
     if moves and not problem:
         problem = _alone(spec, servers, primary, moves[0])
     return Course(primary, tuple(moves), problem)
@@ -205,7 +205,7 @@ def _turn(spec, said, needs, primary, home):
     problem = "; ".join(found.problems)
     if reason is None:
         return [Move(Do.SWITCH, home)], problem
-    heir = found.target or "the standby that is fit best"
+    heir = found.target or "the best standby"
     return [Move(Do.SWITCH, heir, f"{primary} is next"), Move(Do.WORK, primary, reason)], problem
 
 
@@ -246,6 +246,7 @@ def _alone(spec, servers, primary, move):
     if move.node not in names or len(left) >= number:
         return ""
     return (
-        f"while {move.node} is away only {len(left)} of {number} synchronous standbys is there, and"
-        " clients could not write; add a standby, or set 'synchronous: 0' in pillar for this time"
+        f"while {move.node} is down only {len(left)} of {number} synchronous standbys would be left,"
+        " and clients could not write. Add a standby, or set 'synchronous: 0' in pillar until this is"
+        " done"
     )

@@ -58,8 +58,9 @@ def take_part(look, primary, nodes):
     if left:
         names = ", ".join(left)
         raise CommandFailed(
-            f"{names} did not take the new password within {SWITCH_SECONDS} s; once its server"
-            " answers and has replayed all, 'salt-run repmgr.rotate_password' goes on"
+            f"PostgreSQL on {names} did not accept the new password within {SWITCH_SECONDS} s. Once it"
+            " answers and has replayed all WAL, run 'salt-run repmgr.rotate_password' again: it"
+            " continues"
         )
     _check_refused(spec, node, before)
     _check_replication(look)
@@ -114,8 +115,8 @@ def _await_armed(connection, others):
         if not waiting:
             return
     raise CommandFailed(
-        f"{', '.join(waiting)} did not make ready within {READY_SECONDS} s; nothing was touched."
-        " See what it says, and run 'salt-run repmgr.rotate_password' again"
+        f"{', '.join(waiting)} did not get ready within {READY_SECONDS} s; no password was changed."
+        " Its own line has the reason; then run 'salt-run repmgr.rotate_password' again"
     )
 
 
@@ -137,7 +138,9 @@ def _await_change(spec, node, primary):
                 break
             began = began or locks.ROTATING in said
             time.sleep(_STEP_SECONDS)
-    raise CommandFailed(f"{primary.name} gave up before anything was touched: see what it says")
+    raise CommandFailed(
+        f"{primary.name} aborted before any password was changed; its own line has the reason"
+    )
 
 
 # -- all --------------------------------------------------------------------------------------
@@ -174,8 +177,8 @@ def _check_refused(spec, node, before):
         return
     if passwords.takes(spec, node, before) is not False:
         raise CommandFailed(
-            f"{node.name} was not seen to refuse the former password; look at its pg_hba.conf for"
-            f" lines that let {ROLE_NAME} in without one"
+            f"PostgreSQL on {node.name} may still accept the old password; check its pg_hba.conf for"
+            f" lines that let role {ROLE_NAME} in without a password"
         )
 
 
@@ -189,6 +192,6 @@ def _check_replication(look):
         db.try_replication(upstream.host, look.spec.postgres.port, ROLE_NAME, Layout.passfile)
     except ConnectionFailed as err:
         raise CommandFailed(
-            f"{upstream.name} does not let {look.node.name} replicate: {err}. Its stream goes on;"
-            " mend that before it ends"
+            f"{upstream.name} refuses a new replication connection of {look.node.name}: {err}. The"
+            " present stream continues; fix this before it ends"
         ) from err

@@ -88,8 +88,8 @@ def _return(spec):
     lax = [name for name, taken in said.items() if taken]
     if lax:
         raise CommandFailed(
-            f"{', '.join(lax)} still lets {ROUTER_ROLE} in with the former password; look at its"
-            " pg_hba.conf for lines that ask for none"
+            f"PostgreSQL on {', '.join(lax)} still lets role {ROUTER_ROLE} in with the old password;"
+            " check its pg_hba.conf for lines that ask for no password"
         )
 
 
@@ -110,8 +110,8 @@ def _await_taken(spec, role):
             return
     late = [name for name, taken in said.items() if not taken]
     raise CommandFailed(
-        f"{', '.join(late)} did not let role {role} in within {_TAKEN_SECONDS} s; clients are served"
-        " as before. 'salt-run repmgr.rotate_password' goes on"
+        f"PostgreSQL on {', '.join(late)} did not let role {role} in within {_TAKEN_SECONDS} s;"
+        " clients are served as before. Run 'salt-run repmgr.rotate_password' again: it continues"
     )
 
 
@@ -127,8 +127,9 @@ def _have(spec, password, detour, auth_user):
         if found == auth_user:
             return
     raise CommandFailed(
-        f"PgBouncer looks up its clients as {found}, not as {auth_user}, {_RELOAD_SECONDS} s after its"
-        " reload; see 'journalctl -u pgbouncer', then 'salt-run repmgr.rotate_password' again"
+        f"PgBouncer still looks up its clients as role {found}, not {auth_user}, {_RELOAD_SECONDS} s"
+        " after its reload; see 'journalctl -u pgbouncer' on this host, then run 'salt-run"
+        " repmgr.rotate_password' again"
     )
 
 

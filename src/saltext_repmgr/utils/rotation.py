@@ -91,10 +91,10 @@ def ailments(found: Mapping[str, Passwords], planned=False, away=()):
     for role, late in _late(found, away).items():
         what = f"pillar's password of role {role} is not in force on {', '.join(late)}"
         if late:
-            yield Ailment("", what, f"{STEP} changes it", planned=planned)
+            yield Ailment("", what, STEP, planned=planned)
     if any(p.detour for p in found.values()):
-        what = f"role {ROUTER_DETOUR} is left of a change of passwords"
-        yield Ailment("", what, f"{STEP} ends that", planned=planned)
+        what = f"role {ROUTER_DETOUR} is left over from an unfinished change of passwords"
+        yield Ailment("", what, f"{STEP} finishes it", planned=planned)
 
 
 def examine(spec: ClusterSpec, said, missing, found: Mapping[str, Passwords]) -> Rotation:
@@ -113,7 +113,8 @@ def examine(spec: ClusterSpec, said, missing, found: Mapping[str, Passwords]) ->
         return Rotation(spec.cluster)
     live = primaries(spec, servers)
     if len(live) != 1:
-        problem = two_primaries(servers, live) if live else f"no node is the primary; {_HEAL} first"
+        none = f"no node is the primary; run {_HEAL} first"
+        problem = two_primaries(servers, live) if live else none
         return Rotation(spec.cluster, roles=roles, checks=(_check("one primary", problem),))
     primary = live[0]
     # What was begun has to be ended, also with those that are there.
@@ -130,7 +131,10 @@ def examine(spec: ClusterSpec, said, missing, found: Mapping[str, Passwords]) ->
     checks = (
         _check("every member answers", "" if begun else _silent(spec, missing, found)),
         _check("one password in all pillars", _pillars(found)),
-        _check("the standbys have all", "" if begun else _standbys(spec, servers, primary, names)),
+        _check(
+            "the standbys are up to date",
+            "" if begun else _standbys(spec, servers, primary, names),
+        ),
         _check("repmgrd runs", "" if begun else _daemons(names, said)),
     )
     return Rotation(spec.cluster, primary, roles, names, checks, _steps(spec, primary, roles))
@@ -161,7 +165,7 @@ def _silent(spec, missing, found):
     lines += [
         f"{n}: its minion does not answer" for n in spec.routers if n not in {**found, **missing}
     ]
-    hint = "mend that first, or it would be left with the former password"
+    hint = "start it first: otherwise it would keep the old password"
     return f"{'; '.join(lines)}; {hint}" if lines else ""
 
 
@@ -172,7 +176,10 @@ def _pillars(found):
     if len(groups) < 2:
         return ""
     listed = "; ".join(" and ".join(names) for names in groups.values())
-    return f"they differ: {listed}. Give all of them the same 'password' and 'pgbouncer: password'"
+    return (
+        f"the pillars of these hosts differ: {listed}. Give every host the same 'password' and"
+        " 'pgbouncer: password'"
+    )
 
 
 def _standbys(spec, servers, primary, names):
@@ -182,40 +189,44 @@ def _standbys(spec, servers, primary, names):
         if node.name not in names or node.name == primary:
             continue
         if server is None:
-            wrong.append(f"the server of {node.name} does not answer")
+            wrong.append(f"PostgreSQL on {node.name} does not answer")
         elif node.is_witness:
             continue
         elif server.receiver != "streaming":
             wrong.append(f"{node.name} does not stream")
         elif server.replay_paused:
             why = limits.why_paused(servers, node.name, primary)
-            step = why or "'SELECT pg_wal_replay_resume()'"
+            step = why or "run 'SELECT pg_wal_replay_resume()' there as postgres"
             wrong.append(f"replay is paused on {node.name} ({step})")
         elif server.replay_lsn and servers[primary].lsn:
             behind = lsn.diff(servers[primary].lsn, server.replay_lsn)
             if behind > MOST_LAG_BYTES:
-                wrong.append(f"{node.name} is {behind} bytes behind; wait")
-    return f"{'; '.join(wrong)}; {_HEAL} mends what can be mended" if wrong else ""
+                wrong.append(f"{node.name} is {behind} bytes behind; wait until it has caught up")
+    return f"{'; '.join(wrong)}; run {_HEAL}, which repairs what it can" if wrong else ""
 
 
 def _daemons(names, said):
     wrong = [name for name in names if not said[name].repmgrd.attached]
-    return f"not on {', '.join(wrong)}; {_HEAL} starts it" if wrong else ""
+    return f"repmgrd does not run on {', '.join(wrong)}; run {_HEAL}" if wrong else ""
 
 
 def _steps(spec, primary, roles):
     lines = []
     if "repmgr" in roles:
         lines += [
-            f"the password of role repmgr is changed on {primary}, once every node waits for it",
-            "each node changes its password file the moment it sees that the new one works",
+            f"the password of role repmgr is changed on {primary}, once every node is ready",
+            "each node writes the new password to its password file as soon as a server accepts it",
         ]
-        lines += [f"the same role is changed on {n.name}" for n in spec.members if n.is_witness]
-        lines += ["the former one is refused, and a standby can replicate anew"]
+        lines += [
+            f"the password of role repmgr is changed on witness {n.name}"
+            for n in spec.members
+            if n.is_witness
+        ]
+        lines += ["each node checks that the old password is refused, and that it can replicate"]
     if "pgbouncer" in roles:
         lines += [
-            f"{len(spec.routers)} PgBouncer(s) look up their clients as another role for a moment",
+            f"{len(spec.routers)} PgBouncer(s) look up their clients as role {ROUTER_DETOUR}",
             f"the password of role pgbouncer is changed on {primary}",
-            "the PgBouncers are back with their own role and the new password",
+            "the PgBouncers look up their clients as role pgbouncer again, with the new password",
         ]
     return tuple(lines)

@@ -57,7 +57,7 @@ def _why(name, reply):
     if reply is None:
         return f"its minion does not answer ('salt {name} test.ping')"
     if isinstance(reply, Mapping):
-        return "; ".join(reply.get("problems") or ["its pillar gives it no PgBouncer"])
+        return "; ".join(reply.get("problems") or ["its own pillar lists no PgBouncer for it"])
     return " ".join(str(reply).split())[:300]
 
 
@@ -107,7 +107,10 @@ def _ailments(spec, router, primary):
         yield Ailment("", f"PgBouncer does not run (unit: {router.unit})", step, settles=True)
         return
     if not router.daemon.attached:
-        what = f"repmgr-router does not run (unit: {router.daemon.unit}): it follows nobody"
+        what = (
+            f"repmgr-router does not run (unit: {router.daemon.unit}): PgBouncer does not follow a new"
+            " primary"
+        )
         step = f"{apply}, and see 'journalctl -u repmgr-router' on it"
         yield Ailment("", what, step, settles=True)
     if router.error:
@@ -117,21 +120,21 @@ def _ailments(spec, router, primary):
     if primary is not None and router.points_to != primary:
         where = ", ".join(router.hosts) or "nowhere"
         where = f"{router.points_to} ({where})" if router.points_to else where
-        what = f"PgBouncer leads to {where}, and {primary} is the primary"
+        what = f"PgBouncer routes clients to {where}, and {primary} is the primary"
         step = apply
         if router.daemon.attached:
             step = (
-                "'journalctl -u repmgr-router' on it says why; it has to reach port"
+                "see 'journalctl -u repmgr-router' on it; it has to reach port"
                 f" {spec.postgres.port} of all nodes"
             )
         yield Ailment("", what, step, settles=True)
     if router.paused and router.held:
-        what = "PgBouncer has clients wait: the primary is about to be moved"
-        yield Ailment("", what, "it ends by itself", settles=True)
+        what = "PgBouncer holds its clients: a switchover or restart of the primary is under way"
+        yield Ailment("", what, "this ends by itself", settles=True)
     elif router.paused:
         console = f"psql -p {spec.pgbouncer.port} pgbouncer pgbouncer"
-        step = f"'RESUME <database>' for each in '{console}' on it, as postgres"
-        yield Ailment("", "PgBouncer is paused, and nobody ends that", step)
+        step = f"run 'RESUME <database>' for each database in '{console}' on it, as postgres"
+        yield Ailment("", "PgBouncer is paused, and does not resume by itself", step)
     for database, through in router.databases.items():
         yield from _through(database, through)
 
@@ -145,8 +148,11 @@ def _through(database, through):
         what = f"clients cannot use {database} through PgBouncer: {through.error}"
         yield Ailment("", what, "see /var/log/postgresql/pgbouncer.log on it", settles=True)
     elif through.in_recovery:
-        what = f"{database} cannot be written through PgBouncer"
-        yield Ailment("", what, "see whom it leads to: 'SHOW DATABASES' there", settles=True)
+        what = f"{database} is read-only through PgBouncer"
+        step = "'SHOW DATABASES' in its console shows to which host it routes"
+        yield Ailment("", what, step, settles=True)
     elif not through.ready:
-        what = f"nobody can log in to {database} through PgBouncer: its function is missing there"
+        what = (
+            f"no client can log in to {database} through PgBouncer: its lookup function is missing"
+        )
         yield Ailment("", what, again, settles=True)

@@ -50,8 +50,8 @@ def settle(look, salt, leave=None, check=None):
             return
         look.again()
     raise CommandFailed(
-        f"after {FOLLOW_SECONDS} s this is still to do: {left};"
-        " 'salt-run state.orchestrate repmgr.cluster' does it"
+        f"{look.node.name} is not finished after {FOLLOW_SECONDS} s, left to do: {left}. Run"
+        " 'salt-run state.orchestrate repmgr.cluster'"
     )
 
 

@@ -48,7 +48,7 @@ def _table(nodes):
 
 
 def _routers(routers):
-    rows = [("router", "points to", "clients"), *map(_router, routers)]
+    rows = [("router", "routes to", "clients"), *map(_router, routers)]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows)
 

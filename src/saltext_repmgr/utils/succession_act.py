@@ -31,6 +31,7 @@ from saltext_repmgr.utils.succession import Elector
 
 # Of repmgrd, by systemd; and until it watches somebody.
 _RESTARTED_SECONDS = 5
+_NOT_REPLACED = "no standby was promoted in its place, because"
 _WATCHED = """
 SELECT CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_upstream_node_id() END AS watched
 """
@@ -74,7 +75,7 @@ def change(look, old, heir):
     """
     server = look.seen.server
     if server is None:
-        raise CommandFailed(f"{look.node.name}'s own server does not answer; nothing was touched")
+        raise CommandFailed(f"PostgreSQL on {look.node.name} does not answer; nothing was changed")
     return succession.change(look.spec, old, heir, server)
 
 
@@ -200,22 +201,22 @@ def take_part(look, what, salt, recorded, back=None):
 
 def _may_take_part(look, what):
     reasons = {
-        "the guards are switched off ('fence: false')": not look.spec.fence,
-        "two data nodes and no witness cannot tell a lost host from a cut cable": (
+        "pillar switches the guards off ('fence: false')": not look.spec.fence,
+        "two data nodes without a witness cannot tell a lost host from a network failure": (
             len(what.electors) < 2
         ),
-        "a node that is not in pillar has a word in it": what.strangers,
+        "a registered node that is not in pillar is an elector": what.strangers,
     }
     for reason, holds in reasons.items():
         if holds:
-            raise _nobody(what, f"nobody takes its place, as {reason}")
+            raise _nobody(what, f"{_NOT_REPLACED} {reason}")
 
 
 def _nobody(what, why):
     return CommandFailed(
-        f"{what.heir.name} went away right after its promotion, and {why}: there is no primary before"
-        " it is back. Where it is lost, promote the standby with the most WAL ('salt-run"
-        " repmgr.status' shows it, 'salt NODE repmgr.standby_promote' does it)"
+        f"{what.heir.name} was lost right after its promotion, and {why}. There is no primary until"
+        f" {what.heir.name} is back. If it is lost for good, promote the standby with the most WAL:"
+        " 'salt-run repmgr.status' shows which, 'salt NODE repmgr.standby_promote' promotes it"
     )
 
 
@@ -250,19 +251,19 @@ def _replace(look, what, may_go_back):
 def _require_automatic(look, what):
     settings = effective(repmgr_conf.node_settings(look.spec, look.node, look.layout))
     if settings["failover"] != "automatic":
-        raise _nobody(what, "nobody takes its place, as pillar says 'failover: manual'")
+        raise _nobody(what, f"{_NOT_REPLACED} pillar says 'failover: manual'")
 
 
 def _in_vain(look, what, found):
     content = [e.name for e in found if e.claim is None]
     if content:
         return CommandFailed(
-            f"{look.node.name} has not reached {what.heir.name} for long, and {', '.join(content)} did"
-            " not say the same: see who is the primary ('salt-run repmgr.status'), and the network"
-            f" between {look.node.name} and {what.heir.name}"
+            f"{look.node.name} cannot reach the new primary {what.heir.name}, and {', '.join(content)}"
+            " did not confirm that it is lost. Check 'salt-run repmgr.status', and the network between"
+            f" {look.node.name} and {what.heir.name}"
         )
     silent = ", ".join({n.name for n in what.electors} - {e.name for e in found})
-    return _nobody(what, f"{silent} did not answer" if silent else "nobody followed it")
+    return _nobody(what, f"{silent} did not answer" if silent else "no standby followed it")
 
 
 def _succeed(look, what, told):
@@ -288,11 +289,11 @@ def _require_record(own, what, found):
     """Raise where the guard of the new primary may go by others than the electors."""
     elsewhere = [n.name for n in what.electors if n.upstream not in (None, what.heir.name)]
     if elsewhere:
-        raise _nobody(
-            what, f"nobody takes its place, as pillar has {', '.join(elsewhere)} elsewhere"
-        )
+        raise _nobody(what, f"{_NOT_REPLACED} pillar gives {', '.join(elsewhere)} another upstream")
     if not _are_below(own, what) and not any(e.recorded for e in found):
-        raise _nobody(what, "nobody takes its place, as nobody has seen whom it goes by itself")
+        raise _nobody(
+            what, f"{_NOT_REPLACED} no node could confirm which members it counts as electors"
+        )
 
 
 def _ask(spec, what):

@@ -91,7 +91,7 @@ def read_reports(spec: ClusterSpec, replies: Mapping[str, object]):
         elif not isinstance(reply, Mapping):
             text = " ".join(str(reply).split())[:300]
             if NOT_INSTALLED in text:
-                text = "this extension is not installed in its minion ('salt-pip install saltext.repmgr')"
+                text = "saltext.repmgr is not installed on its minion (run 'salt-pip install saltext.repmgr' there)"
             missing[node.name] = text
         elif reply.get("problems"):
             problems += [f"{node.name}: {p}" for p in reply["problems"]]
@@ -210,7 +210,7 @@ def _in_words(asleep, waves, going, witnesses):
     """Return the order of work for people."""
     steps = [f"start of {' and '.join(asleep)}"] if asleep else []
     steps += [" and ".join(wave) for wave in waves]
-    steps += [f"{' and '.join(going)} to leave"] if going else []
+    steps += [f"removal of {' and '.join(going)}"] if going else []
     return ", then ".join([*steps, *witnesses])
 
 
@@ -243,23 +243,23 @@ def disagreements(spec, reports):
     for name, report in reports.items():
         if report["cluster"] != spec.cluster:
             problems.append(
-                f"repmgr.cluster: {name} gets {report['cluster']!r} from its pillar, the"
-                f" orchestration {spec.cluster!r}; give all of them the same pillar"
+                f"repmgr.cluster: the pillar of {name} says {report['cluster']!r}, that of the"
+                f" orchestration {spec.cluster!r}; give both the same pillar"
             )
         for other, address in report["resolution"].items():
             # With manage_hosts the first step is what makes them resolve.
             if not address and not spec.manage_hosts:
                 problems.append(
                     f"repmgr.nodes.{other}.host: {name} cannot resolve"
-                    f" {spec.nodes[other].host!r}; correct it, or set 'manage_hosts: true' and an"
-                    " address for it"
+                    f" {spec.nodes[other].host!r}; correct it, or set 'manage_hosts: true' and give"
+                    f" {other} an address"
                 )
     versions = {name: report["version"] for name, report in reports.items()}
     if len(set(versions.values())) > 1:
         listed = ", ".join(f"{name}: {version}" for name, version in versions.items())
         problems.append(
             f"repmgr.postgres.version: the nodes would run different major versions ({listed});"
-            " set it"
+            " set one version for all"
         )
     return problems
 
@@ -315,14 +315,12 @@ def _leftovers(spec, servers, primary):
     for record in servers[primary].nodes or ():
         node = by_id.get(record.node_id)
         if node is not None and node.absent:
-            way_out = (
-                f"'salt {primary} state.apply repmgr.leave' deletes its record once it is down"
-            )
+            way_out = f"run 'salt {primary} state.apply repmgr.leave' once it is down, to delete its record"
             what = "is marked 'ensure: absent' and still registered"
             found.append(Ailment(node.name, what, way_out))
         elif node is None:
             what = f"node {record.node_id} ({record.node_name}) is registered, but not in pillar"
-            step = "put it there, with 'ensure: absent' if it shall go"
+            step = "add it to pillar; with 'ensure: absent' it leaves the cluster"
             found.append(Ailment("", what, step, note=True))
     return found + [Ailment("", s.line, note=True) for s in slots.strays(spec, servers, primary)]
 
@@ -366,7 +364,8 @@ def waiting(spec, node, seen):
         lines.append(f"a restart is needed for {', '.join(seen.server.pending)}")
     found = [Ailment(node.name, line, RESTART, note=True, rolling=True) for line in lines]
     if seen.replaced:
-        what = f"the program files of {' and '.join(seen.replaced)} are newer than what runs"
+        names = " and ".join(seen.replaced)
+        what = f"{names} must be restarted: the installed program is newer than the one that runs"
         found.append(Ailment(node.name, what, UPGRADE, note=True, rolling=True))
     return found
 
@@ -374,12 +373,15 @@ def waiting(spec, node, seen):
 def guard_ailments(node, guard):
     """Return what is wrong with a node's :class:`~saltext_repmgr.utils.facts.Guard`."""
     if not guard.attached:
-        what = f"its guard does not run (unit: {guard.unit}): it could become a second primary"
+        what = (
+            f"its guard does not run (unit: {guard.unit}): nothing keeps it from becoming a second"
+            " primary"
+        )
         step = f"'salt {node.name} state.apply repmgr', and see 'journalctl -u repmgr-guard' on it"
         return [Ailment(node.name, what, step, settles=True)]
     if guard.state == "frozen":
-        what = f"its guard froze the server: {guard.reason}"
-        return [Ailment(node.name, what, "look at the network between the nodes", settles=True)]
+        what = f"its guard froze PostgreSQL: {guard.reason}"
+        return [Ailment(node.name, what, "check the network between the nodes", settles=True)]
     return []
 
 
@@ -396,9 +398,9 @@ def daemon_ailments(node, repmgrd, paused_until=None):
         )
         return [Ailment(node.name, what, step, settles=True)]
     if repmgrd.paused:
-        end = "it does not end by itself"
+        end = "the pause does not end by itself"
         if paused_until:
-            end = time.strftime("until %H:%M:%S UTC", time.gmtime(paused_until))
+            end = time.strftime("the pause ends at %H:%M:%S UTC", time.gmtime(paused_until))
         what = f"repmgrd is paused, no failover will happen; {end}"
         return [Ailment(node.name, what, step=f"'salt {node.name} repmgr_node.unpause'")]
     return []
@@ -413,7 +415,7 @@ def watch_ailments(spec, node, server, primary):
     found = upstreams.not_watched(spec, node, server, primary)
     if found is None:
         return []
-    what = f"its repmgrd does not watch {found}, and would not notice that it is lost"
+    what = f"its repmgrd does not watch {found} and would not notice the loss of {found}"
     step = f"'salt {node.name} state.apply repmgr.daemon'"
     return [Ailment(node.name, what, step, settles=True)]
 
@@ -425,8 +427,8 @@ def stream_ailments(spec, node, server, primary):
     elif upstreams.upstream_of(spec, server) is None:
         what = f"streams from {server.upstream_host}, which is no node of the pillar"
     elif server.timeline != primary.timeline:
-        what = f"on timeline {server.timeline}, the primary is on {primary.timeline}"
+        what = f"is on timeline {server.timeline}, the primary is on {primary.timeline}"
     else:
         return []
-    step = f"see 'salt {node.name} repmgr.node_check' and the log of its server"
+    step = f"see 'salt {node.name} repmgr.node_check' and its PostgreSQL log"
     return [Ailment(node.name, what, step, settles=True)]

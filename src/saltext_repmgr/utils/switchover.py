@@ -19,8 +19,9 @@ from saltext_repmgr.utils.spec import ClusterSpec
 MOST_LAG_BYTES = 16 * 2**20
 # A primary archives all of its WAL before it is down.
 MOST_WAITING_WAL = 8
-# What a check finds that would be about something else by then.
-_AFTERWARDS = "known after its restart"
+_ORCHESTRATE = "'salt-run state.orchestrate repmgr.cluster'"
+# Finding for a node that restarts first: today's value will not apply.
+_AFTERWARDS = "checked after its restart"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     # One that was promoted before it could be stopped is in service, whatever it says of itself.
     away = {n: fact for n, fact in away.items() if n not in primaries(spec, servers)}
     if target in away:
-        problem = f"{target} {drained.words(away[target])}; {drained.way_back(target)} first"
+        problem = f"{target} {drained.words(away[target])}; run {drained.way_back(target)} first"
         return Switchover(spec.cluster, None, target, (Check("candidate", target, problem),))
     # Who is drained takes no part and is not waited for.
     whole, spec = spec, drained.without(spec, away)
@@ -88,7 +89,7 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
     live = primaries(spec, servers)
     if len(live) != 1:
         problem = two_primaries(servers, live) if live else "no node is the primary"
-        step = "" if live else "; run 'salt-run state.orchestrate repmgr.cluster' first"
+        step = "" if live else f"; run {_ORCHESTRATE} first"
         checks.append(Check("one primary", f"{len(live)} found", problem + step))
         return Switchover(spec.cluster, None, target, tuple(checks))
     primary = live[0]
@@ -107,7 +108,7 @@ def examine(spec: ClusterSpec, said: Mapping[str, Observation], missing, target=
         _replay(servers, target, primary, due),
         archive(servers[primary]),
         _room(spec, servers, primary, target, followers, due),
-        synchronous(whole, target, _below(spec, servers, primary, target), "below it"),
+        synchronous(whole, target, _below(spec, servers, primary, target), "after the switchover"),
         _siblings(spec, servers, primary, target),
         _limits(spec, servers, primary, target, due),
         _daemons(spec, said),
@@ -130,9 +131,11 @@ def _below(spec, servers, primary, target):
 
 def _everybody(spec, missing):
     lines = [f"{name}: {why}" for name, why in missing.items()]
-    hint = "mend that first, or take the node out of the cluster with 'ensure: absent'"
+    hint = "start it first; mark a node that is gone for good 'ensure: absent' in pillar"
     problem = f"{'; '.join(lines)}; {hint}" if lines else ""
-    return Check("every member answers", f"{len(spec.members)} members", problem)
+    silent = f"{len(lines)} of " if lines else ""
+    finding = f"{silent}{len(spec.members)} members{' do not' if lines else ''}"
+    return Check("every member answers", finding, problem)
 
 
 def fittest(spec, servers, primary, due=()):
@@ -172,19 +175,24 @@ def _no_candidate(spec, target):
 def _streams(spec, servers, primary, target):
     server, problem = servers.get(target), ""
     if server is None:
-        problem = f"its server does not answer; 'salt {target} state.apply repmgr' mends that"
+        problem = (
+            f"PostgreSQL on {target} does not answer; run 'salt {target} state.apply repmgr' first"
+        )
     elif server.receiver != "streaming":
-        problem = f"it does not stream; 'salt {target} repmgr.node_check' tells more"
+        problem = f"{target} does not stream; 'salt {target} repmgr.node_check' shows why"
     else:
         upstream = upstreams.upstream_of(spec, server)
         if upstream is None or upstream.name != primary:
             source = upstream.name if upstream else server.upstream_host
             problem = (
-                f"it streams from {source}; give it 'upstream: {primary}' in pillar and run the"
-                " orchestration first"
+                f"{target} streams from {source}; set 'upstream: {primary}' for {target} in pillar"
+                f" and run {_ORCHESTRATE} first"
             )
         elif server.timeline != servers[primary].timeline:
-            problem = f"it is on timeline {server.timeline}, {primary} on another"
+            problem = (
+                f"{target} is on timeline {server.timeline}, {primary} on"
+                f" {servers[primary].timeline}; run {_ORCHESTRATE} first"
+            )
     return Check("candidate streams", f"{target} from {primary}", problem)
 
 
@@ -197,7 +205,7 @@ def _lag(servers, primary, target, due):
         return Check("candidate is up to date", _AFTERWARDS)
     sender = _sender(servers, primary, target)
     if sender is None or sender.replay_lsn is None:
-        return Check("candidate is up to date", f"{primary} does not say")
+        return Check("candidate is up to date", f"{primary} reports no position of {target}")
     behind = max(0, lsn.diff(servers[primary].lsn, sender.replay_lsn))
     problem = ""
     if behind > MOST_LAG_BYTES:
@@ -211,10 +219,10 @@ def _lag(servers, primary, target, due):
 def _replay(servers, target, primary, due):
     delay = servers[target].apply_delay if target in servers else 0
     if delay:
-        finding = f"{delay / 1000:g} s late on purpose"
+        finding = f"{delay / 1000:g} s late (recovery_min_apply_delay)"
         problem = (
-            f"recovery_min_apply_delay is set on {target}, and nobody could write until it has"
-            " replayed all; choose another node, or take the setting out first"
+            f"recovery_min_apply_delay is set on {target}: clients could not write until {target}"
+            " has replayed all WAL. Choose another candidate, or remove the setting first"
         )
         return Check("candidate replays", finding, problem)
     if target not in servers or not servers[target].replay_paused:
@@ -222,8 +230,8 @@ def _replay(servers, target, primary, due):
     if target in due:
         return Check("candidate replays", _AFTERWARDS)
     why = limits.why_paused(servers, target, primary)
-    step = why or f"'SELECT pg_wal_replay_resume()' on {target} ends that"
-    return Check("candidate replays", "paused", f"replay is paused; {step}")
+    step = why or "run 'SELECT pg_wal_replay_resume()' there as postgres"
+    return Check("candidate replays", "paused", f"replay is paused on {target}; {step}")
 
 
 def archive(primary):
@@ -235,13 +243,14 @@ def archive(primary):
     problem = ""
     if primary.archive_failing:
         problem = (
-            f"archive_command fails ({primary.archive_failing}), and the primary would not be down"
-            " before it is archived; mend it (the server's log has its messages)"
+            f"archive_command fails for {primary.archive_failing}, and the primary archives all WAL"
+            " before it stops. Fix archive_command first; its messages are in the PostgreSQL log of"
+            " the primary"
         )
     elif primary.archive_waiting > MOST_WAITING_WAL:
         problem = (
             f"{primary.archive_waiting} WAL files wait to be archived, more than"
-            f" {MOST_WAITING_WAL}; wait until they are"
+            f" {MOST_WAITING_WAL}; wait until they are archived"
         )
     return Check("archive", f"{primary.archive_waiting} WAL files wait", problem)
 
@@ -250,7 +259,7 @@ def _room(spec, servers, primary, target, followers, due):
     """Senders and slots for the followers and the old primary."""
     server = servers.get(target)
     if server is None:
-        return Check("room on the candidate", f"{target} does not say")
+        return Check("room on the candidate", f"{target} does not answer")
     if target in due:
         return Check("room on the candidate", _AFTERWARDS)
     wanted = [*followers, primary]
@@ -259,10 +268,10 @@ def _room(spec, servers, primary, target, followers, due):
     new = [n for n in wanted if server.slot(spec.nodes[n].slot) is None]
     problem = ""
     if senders < len(wanted):
-        problem = f"max_wal_senders leaves {senders} free, {len(wanted)} are needed"
+        problem = f"max_wal_senders leaves {senders} free on {target}, {len(wanted)} are needed"
     elif effective(spec.settings)["use_replication_slots"] and slots < len(new):
-        problem = f"max_replication_slots leaves {slots} free, {len(new)} are needed"
-    step = f"; raise it for {target} in 'postgres: settings'"
+        problem = f"max_replication_slots leaves {slots} free on {target}, {len(new)} are needed"
+    step = "; raise it in pillar ('postgres: settings') and run 'salt-run repmgr.restart' first"
     return Check(
         "room on the candidate",
         f"{senders} senders and {slots} slots are free, {len(wanted)} nodes will follow",
@@ -280,21 +289,25 @@ def synchronous(spec, primary, below, when):
     """
     number, names = pg_settings.confirming(spec, spec.nodes[primary])
     here = [n for n in names if n in below]
+    left = f"only {', '.join(here)}" if here else "none of them"
     problem = ""
     if len(here) < number:
         problem = (
-            f"pillar's 'synchronous' has every commit on {primary} wait for {number} of"
-            f" {', '.join(names)}, and {when} there is {', '.join(here) or 'none'}: nobody could"
-            " write. Lower it in pillar and run 'salt-run state.orchestrate repmgr.cluster' first"
+            f"'synchronous' in pillar makes every commit on {primary} wait for {number} of"
+            f" {', '.join(names)}, and {when} {left} would stream from"
+            f" {primary}: clients could not write. Lower 'synchronous' and run {_ORCHESTRATE} first"
         )
-    finding = f"{number} needed, {len(here)} left" if number else "not asked for"
+    finding = f"{number} needed, {len(here)} left" if number else "none needed"
     return Check("synchronous standbys", finding, problem)
 
 
 def _limits(spec, servers, primary, target, due):
     """A standby with less than its primary stops replaying; the old primary is given as much."""
     wrong = _outdone(spec, servers, primary, target, due)
-    hint = "; with one value for all in 'postgres: settings', 'salt-run repmgr.restart' brings them there"
+    hint = (
+        ". A standby with a lower value stops replaying: set one value for all nodes in 'postgres:"
+        " settings' and run 'salt-run repmgr.restart' first"
+    )
     finding = f"{'less than' if wrong else 'at least'} those of {target}"
     return Check("limits of the others", finding, "; ".join(wrong) + hint if wrong else "")
 
@@ -324,15 +337,15 @@ def _siblings(spec, servers, primary, target):
             continue
         server = servers.get(node.name)
         if server is None:
-            wrong.append(f"the server of {node.name} does not answer")
+            wrong.append(f"PostgreSQL on {node.name} does not answer")
         elif server.receiver != "streaming":
             wrong.append(f"{node.name} does not stream")
     wrong += [
-        f"the server of witness {n.name} does not answer"
+        f"PostgreSQL on witness {n.name} does not answer"
         for n in spec.members
         if n.is_witness and n.name not in servers
     ]
-    hint = "; 'salt-run state.orchestrate repmgr.cluster' mends what can be mended"
+    hint = f"; run {_ORCHESTRATE}, which repairs what it can"
     return Check(
         "the others are in service",
         ", ".join(n.name for n in spec.members if n.name not in (primary, target))
@@ -350,21 +363,22 @@ def _daemons(spec, said):
             continue
         if not seen.repmgrd.attached:
             wrong.append(
-                f"repmgrd of {node.name} does not run ('salt {node.name} state.apply repmgr.daemon'"
-                " starts it)"
+                f"repmgrd on {node.name} does not run; run 'salt {node.name} state.apply"
+                " repmgr.daemon'"
             )
         elif seen.repmgrd.paused:
             wrong.append(
-                f"repmgrd of {node.name} is paused: somebody is at work there ('salt {node.name}"
-                " repmgr_node.unpause' ends that)"
+                f"repmgrd on {node.name} is paused, perhaps for maintenance; if not, run 'salt"
+                f" {node.name} repmgr_node.unpause'"
             )
         if not seen.guard.attached:
             # It ends pauses, and a cut-off primary.
             wrong.append(
-                f"the guard of {node.name} does not run ('salt {node.name} state.apply"
-                " repmgr.daemon' starts it)"
+                f"the guard on {node.name} does not run; run 'salt {node.name} state.apply"
+                " repmgr.daemon'"
             )
-    return Check("repmgrd and guard", "run everywhere", "; ".join(wrong))
+    finding = f"{'do not ' if wrong else ''}run on every node"
+    return Check("repmgrd and guard", finding, "; ".join(wrong))
 
 
 def _steps(spec, primary, target, followers):
@@ -375,20 +389,20 @@ def _steps(spec, primary, target, followers):
         f"checkpoint on {primary}",
         "repmgrd is paused on every node; the pause ends by itself",
         (
-            f"PgBouncer lets its clients wait, on {routers}, and leads them to {target}"
+            f"PgBouncer on {routers} holds its clients, then routes them to {target}"
             if waits
             else ""
         ),
         (
-            f"PgBouncer leads new connections to {target}, on {routers}; with pool_mode session its"
-            " clients lose theirs"
+            f"PgBouncer on {routers} routes new connections to {target}; with pool_mode session"
+            " clients lose their present connection"
             if routers and not waits
             else ""
         ),
-        f"{primary} is stopped in good order",
-        f"{target} is promoted as soon as it has the last byte",
+        f"{primary} is shut down cleanly",
+        f"{target} is promoted as soon as it has received all WAL of {primary}",
         f"{primary} becomes a standby of {target}",
         f"{', '.join(moved)} follow{'s' * (len(moved) == 1)} {target}" if moved else "",
-        "repmgrd goes on everywhere",
+        "repmgrd is unpaused on every node",
     )
     return tuple(line for line in lines if line)

@@ -82,9 +82,14 @@ def await_turn(spec, primary, whose):
         turns = locks_held(connection, locks.TURN_CLASS)
     if turns != [whose.id]:
         names = [n.name for n in spec.members if n.id in turns]
+        if not names:
+            raise CommandFailed(
+                f"{primary.name} ended the operation for {whose.name} early: nothing was changed on this"
+                f" node. The own line of {primary.name} has the reason"
+            )
         raise CommandFailed(
-            f"{primary.name} is at work for {', '.join(names) or 'nobody'} and not for {whose.name}:"
-            " nothing was touched here; wait until that is over"
+            f"{primary.name} is busy with another operation, for {', '.join(names)}: nothing was changed"
+            f" on this node for {whose.name}. Wait until that is over, then run this again"
         )
 
 
@@ -99,7 +104,9 @@ def _await_lock(spec, primary, lock, seconds):
         if began and locks.BEGUN not in held:
             break
         began = began or locks.BEGUN in held
-    raise CommandFailed(f"{primary.name} gave up before anything was touched: see what it says")
+    raise CommandFailed(
+        f"{primary.name} aborted before anything was changed; its own line has the reason"
+    )
 
 
 def goes_on(spec, primary):
@@ -141,7 +148,7 @@ class Presence:
         if there:
             self._seen = time.monotonic()
         elif time.monotonic() - self._seen > GONE_SECONDS:
-            raise PrimaryLost(f"{self._node.name} went away right after its promotion")
+            raise PrimaryLost(f"{self._node.name} was lost right after its promotion")
         return there
 
     def is_lost(self):
@@ -199,7 +206,10 @@ def begin(connection, whose):
 
 def _take(connection, lock, lock_class=locks.CLASS):
     if not db.row(connection, _TAKE, {"class": lock_class, "lock": lock})["taken"]:
-        raise CommandFailed("another switchover is under way here; wait until it is over")
+        raise CommandFailed(
+            "another switchover or restart is under way on this node; nothing was changed. Wait until"
+            " it is over, then run this again"
+        )
 
 
 def _checkpoint(connection, seconds):
@@ -223,9 +233,9 @@ def _await_routers(connection):
         if paused >= routers:
             return
     raise CommandFailed(
-        f"{routers - paused} of {routers} PgBouncers did not pause within {ROUTER_SECONDS} s: a"
-        " transaction may be open for too long ('SHOW SERVERS' in its console), or one hangs"
-        " ('salt-run repmgr.status' names it). They go on; nothing was touched"
+        f"{routers - paused} of {routers} PgBouncers did not pause within {ROUTER_SECONDS} s; nothing"
+        " was changed, and their clients continue. Either a transaction stays open ('SHOW SERVERS' in"
+        " the console of PgBouncer), or a PgBouncer hangs ('salt-run repmgr.status' names it)"
     )
 
 
@@ -253,5 +263,6 @@ def await_none(find):
         if not waiting:
             return
     raise CommandFailed(
-        f"{', '.join(waiting)} did not make ready within {READY_SECONDS} s; nothing was touched"
+        f"{', '.join(waiting)} did not get ready within {READY_SECONDS} s; nothing was changed. Check"
+        " 'salt-run repmgr.status', then run this again"
     )

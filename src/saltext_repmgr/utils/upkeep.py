@@ -69,7 +69,9 @@ def upgrade(look, name, others, salt):
     if look.node.name != name:
         return downtime.keep_still(look, look.spec.nodes[name], UPGRADE_MINUTES)
     if is_primary(look):
-        raise Refused(f"{name} is the primary; 'salt-run repmgr.upgrade' moves it first")
+        raise Refused(
+            f"{name} is the primary; run 'salt-run repmgr.upgrade', which moves the primary first"
+        )
     _require(look, others)
     configure(look)
     with downtime.going_down(look, others, UPGRADE_MINUTES):
@@ -85,13 +87,15 @@ def upgrade(look, name, others, salt):
     # It would not run with another extension than its own, and is started once that is new, too.
     verb = "stop" if look.again().seen.server.outgrown else "restart"
     act.restart_daemon(observe.REPMGRD_UNIT, verb)
-    return "upgraded" if found else "runs the installed programs"
+    return "upgraded" if found else "runs the installed packages now"
 
 
 def update_extension(look):
     """Bring repmgr's extension to the version that the installed packages have, on the primary."""
     if not is_primary(look):
-        raise Refused(f"{look.node.name} is not the primary, where the extension is updated")
+        raise Refused(
+            f"{look.node.name} is not the primary; the extension repmgr is updated on the primary"
+        )
     return f"extension repmgr {_update_extension(look)}"
 
 
@@ -114,8 +118,8 @@ def _require(look, others):
     awake = [name for name in planning.visible(look.seen) if name not in still]
     if is_primary(look) and awake:
         raise Refused(
-            f"{look.node.name} is the primary; 'salt-run repmgr.restart nodes={look.node.name}'"
-            " restarts it"
+            f"{look.node.name} is the primary, and repmgrd of {', '.join(awake)} could fail over"
+            f" meanwhile; run 'salt-run repmgr.restart nodes={look.node.name}' instead"
         )
 
 
@@ -135,8 +139,8 @@ def _restart(look):
         act.start(look.spec, layout)
         names = ", ".join(row["name"] for row in former)
         raise CommandFailed(
-            f"{look.node.name} does not start with the new settings and runs with the old ones"
-            f" ({names}); correct them in pillar: {err}"
+            f"PostgreSQL on {look.node.name} does not start with the new settings ({names}) and runs"
+            f" with the old ones again. Correct the settings in pillar: {err}"
         ) from err
 
 

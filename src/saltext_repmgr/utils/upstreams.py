@@ -108,8 +108,8 @@ def move(spec, node, servers, primary):
         wanted = current.name if stays else primary
         note = note and f"{note}: {wanted} is taken"
     if current is None or current.name != wanted:
-        source = current.name if current else own.upstream_host or "nobody"
-        return Move(wanted, f"it is to stream from {wanted}, not from {source}", note)
+        source = current.name if current else own.upstream_host or "no node"
+        return Move(wanted, f"it streams from {source} and has to stream from {wanted}", note)
     missing = _missing_slot(spec, node, own, servers.get(wanted))
     return Move(wanted, missing and f"{missing} on {wanted}", note)
 

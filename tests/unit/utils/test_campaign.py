@@ -64,7 +64,7 @@ def test_a_dry_run_tells_all_and_makes_no_move():
     minions = Minions(node2=["shared_buffers"])
     found = campaign.restart(minions, SPEC, test=True)
     assert found.plan == (
-        "settings are written on node3; what they need is known then",
+        "settings are written on node3; which restarts they need is known then",
         "node2: shared_buffers",
     )
     assert minions.moves() == []
@@ -74,7 +74,9 @@ def test_a_dry_run_tells_all_and_makes_no_move():
 def test_what_a_restart_does_not_change_stops_it():
     minions = Minions(False, node2=["shared_buffers"], node3=["shared_buffers"])
     found = campaign.restart(minions, SPEC)
-    assert found.problems == ("node2: shared_buffers: this was done, and it is still so",)
+    assert found.problems == (
+        "node2: shared_buffers: this was done, and node2 still needs it; see its logs",
+    )
     assert found.plan == ("node2: shared_buffers", "node3: shared_buffers")
     assert "stopped after 1 move; left to do: node2: shared_buffers; node3" in found.summary
     assert len(minions.moves()) == 1
@@ -104,7 +106,7 @@ def test_nothing_begins_when_something_breaks_while_settings_are_written():
 def test_those_that_are_named_and_no_others():
     minions = Minions(node2=["shared_buffers"])
     found = campaign.restart(minions, SPEC, nodes=["node3"], test=True)
-    assert found.plan[-1] == "node3: asked for" and len(found.plan) == 2
+    assert found.plan[-1] == "node3: requested" and len(found.plan) == 2
 
 
 @pytest.mark.parametrize(
@@ -143,4 +145,4 @@ def test_a_program_that_was_replaced_is_an_upgrade():
     minions = Minions()
     minions.replies["node2"]["observation"]["replaced"] = ["postgres"]
     found = campaign.upgrade(minions, SPEC, test=True)
-    assert found.plan == ("node2: postgres still runs its former program",)
+    assert found.plan == ("node2: postgres still runs the program from before an upgrade",)

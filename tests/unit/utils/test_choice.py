@@ -55,7 +55,7 @@ class TestChoice:
     def test_a_silent_node_blocks_a_first_build(self):
         choice = self.choose(seen("node1"), seen("node2"))
         assert choice.primary is None
-        assert "node3 did not say" in choice.problem
+        assert "node3 could not be asked" in choice.problem
 
     def test_a_silent_witness_does_not(self):
         assert self.choose(seen("node1"), seen("node2"), seen("node3")).primary == "node1"
@@ -75,7 +75,7 @@ class TestChoice:
             seen("node3", data(standby=True, control=control(timeline=2))),
         )
         assert choice.primary is None
-        assert "no primary can be told" in choice.problem
+        assert "the data do not tell which node is the primary" in choice.problem
 
     def test_not_when_two_could_be_it(self):
         choice = self.choose(

@@ -52,5 +52,5 @@ def test_the_segments_in_between(begin, end, size, expected):
 
 def test_in_words():
     found = Divergence("0/4027D98", "0/4028030", 1, 1)
-    assert "from 0/4027D98 to 0/4028030 (664 bytes of WAL, 1 committed" in found.words
-    assert "nothing" in Divergence(None, "0/1", 1).words
+    assert "from 0/4027D98 to 0/4028030 (664 bytes, 1 committed" in found.words
+    assert "no WAL that the cluster does not have" in Divergence(None, "0/1", 1).words

@@ -76,7 +76,7 @@ class TestWrittenDown:
 
     @pytest.mark.parametrize("reason", [None, 7, "x" * 501])
     def test_a_reason_is_a_text(self, reason):
-        with pytest.raises(UsageError, match="give one"):
+        with pytest.raises(UsageError, match="reason must be a text"):
             drained.note("alice", reason, 0)
 
 
@@ -97,11 +97,11 @@ class TestChecks:
         found = examine(said)
         assert (found.problems, found.primary, found.heir, found.done) == ((), "node1", None, False)
         assert of(found, "who can take over").finding == "node3"
-        assert of(found, "majority").finding == "node1, node3, node4 elect a primary"
+        assert of(found, "majority").finding == "electors: node1, node3, node4"
         assert found.steps == (
-            "it is written down that node2 is drained: on its host, and on node1",
-            "repmgrd, the server and the guard of node2 are stopped and do not start at boot",
-            "node2 is no elector any more",
+            "node2 is marked as drained: on its host, and in repmgr's history on node1",
+            "repmgrd, PostgreSQL and the guard on node2 are stopped and do not start at boot",
+            "node2 is no longer an elector",
         )
 
     def test_the_primary_is_moved_first(self, said):
@@ -127,23 +127,23 @@ class TestChecks:
         change(said, "node3", upstream_host="10.0.0.2")
         found = examine(said)
         assert found.problems == ()
-        assert "node3 to stream from node1" in found.steps
-        assert of(found, "majority").finding == "node1, node3, node4 elect a primary"
+        assert "node3 streams from node1" in found.steps
+        assert of(found, "majority").finding == "electors: node1, node3, node4"
 
     def test_a_witness_carries_no_data(self, said):
         found = examine(said, "node4")
         assert found.problems == ()
-        assert of(found, "majority").finding == "node1, node2, node3 elect a primary"
+        assert of(found, "majority").finding == "electors: node1, node2, node3"
         names = {c.name for c in found.checks}
         assert names.isdisjoint({"synchronous standbys", "who can take over", "WAL for it"})
 
     @pytest.mark.parametrize(
         ("limit", "keep", "words"),
         [
-            (-1, None, "is dropped, as it would keep WAL without an end"),
+            (-1, None, "is dropped, because it would keep WAL without limit"),
             (None, None, "is dropped"),
             (1024, None, "stays and keeps WAL up to 1024 MB"),
-            (-1, True, "stays and keeps WAL without an end"),
+            (-1, True, "stays and keeps WAL without limit"),
             (1024, False, "is dropped"),
         ],
     )
@@ -158,7 +158,7 @@ class TestChecks:
         spec = drained.without(SPEC, ["node4"])
         found = examine(said, spec=spec)
         assert found.problems == ()
-        assert "a host that is lost is not" in of(found, "majority").finding
+        assert "not after the loss of a host" in of(found, "majority").finding
         assert "is lost" not in of(examine(said, spec=more(spec, fence=False)), "majority").finding
 
 
@@ -195,11 +195,11 @@ def no_successor(said):
 FORCIBLE = {
     "silent": (gone, "the others are in service: node3: its minion does not answer"),
     "not streaming": (not_streaming, "the others are in service: node3 does not stream"),
-    "paused": (paused, "repmgrd of node3 is paused: somebody is at work there"),
-    "no daemon": (no_daemon, "repmgrd of node3 does not run"),
-    "no guard": (no_guard, "the guard of node3 does not run"),
+    "paused": (paused, "repmgrd on node3 is paused, perhaps for maintenance"),
+    "no daemon": (no_daemon, "repmgrd on node3 does not run"),
+    "no guard": (no_guard, "the guard on node3 does not run"),
     "drained": (another, f"one at a time: node3 {WORDS}. Bring it back first"),
-    "no successor": (no_successor, "who can take over: without node2 no standby is left"),
+    "no successor": (no_successor, "who can take over: without node2 no standby could take over"),
 }
 
 
@@ -226,19 +226,19 @@ REFUSED = {
         "node3",
         SPEC,
         gone,
-        "its minion does not answer; a node that cannot be asked is left as it is",
+        "its minion does not answer; nothing was changed",
     ),
     "synchronous": (
         "node2",
         more(SPEC, synchronous=2),
         lambda said: None,
-        "wait for 2 of node2, node3, and without node2 there is node3: nobody could write",
+        "wait for 2 of node2, node3, and without node2 only node3 would stream from node1: clients could",
     ),
     "synchronous by name": (
         "node2",
         NAMES,
         lambda said: None,
-        "wait for 1 of node2, and without node2 there is none",
+        "wait for 1 of node2, and without node2 none of them would stream",
     ),
     "unregistered": (
         "node2",
@@ -262,7 +262,7 @@ REFUSED = {
         "node2",
         SPEC,
         lambda said: [said.pop("node3"), said.pop("node4")],
-        "without node2, 1 of 3 nodes that elect a primary would be up, which is no majority."
+        "without node2, 1 of 3 electors would be up, which is no majority."
         " Bring back node3 or node4 first",
     ),
 }
@@ -279,7 +279,7 @@ def test_is_refused_with_force_too(said, case):
 def test_synchronous_standbys_are_those_of_who_takes_over(said):
     spec = more(SPEC, synchronous=("node1", "node2"))
     (problem,) = examine(said, "node1", spec, to="node2").problems
-    assert "every commit on node2 wait for 1 of node1, and without node1 there is none" in problem
+    assert "every commit on node2 wait for 1 of node1, and without node1 none of them" in problem
     # node3 is outside of the list: it would wait for one of both, and node2 is left.
     assert examine(said, "node1", spec, to="node3").problems == ()
 
@@ -317,7 +317,7 @@ class TestAgain:
         found = drain.examine_back(spec, out(said), {}, "node2")
         assert (found.done, found.problems) == (False, ())
         assert found.checks[0].finding == f"node2 {WORDS}"
-        assert found.steps[-1] == "node3 to stream from it again, as pillar says"
+        assert found.steps[-1] == "node3 streams from node2 again, as pillar says"
 
     def test_what_only_the_history_calls_drained_does_too(self, said):
         change(said, "node1", nodes=RECORDED)
@@ -332,7 +332,7 @@ class TestAgain:
 class TestSwitchover:
     def test_who_is_drained_does_not_take_over(self, said):
         (problem,) = switchover.examine(SPEC, out(said), {}, "node2").problems
-        assert problem == f"candidate: node2 {WORDS}; {BACK} first"
+        assert problem == f"candidate: node2 {WORDS}; run {BACK} first"
 
     @pytest.mark.parametrize("silent", [False, True])
     def test_who_is_drained_is_not_waited_for(self, said, silent):
@@ -472,7 +472,7 @@ def test_of_three_nodes_two_are_no_majority_and_that_is_a_note():
 def test_a_drained_node_whose_server_runs_is_no_note():
     replies = healthy(node2=replaced(drained=FACT))
     (found,) = survey.ailments(SPEC, replies)
-    assert not found.note and found.what == f"{WORDS}, and its server runs"
+    assert not found.note and found.what == f"{WORDS}, but its PostgreSQL runs"
     assert status.examine(SPEC, replies).verdict is Verdict.DEGRADED
 
 

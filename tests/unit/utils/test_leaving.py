@@ -123,7 +123,7 @@ def test_a_witness_leaves():
             LIVE,
             "node2 would lose the upstream",
         ),
-        (server(nodes=None, user_objects=True), LIVE, "takes writes and has no repmgr metadata"),
+        (server(nodes=None, user_objects=True), LIVE, "accepts writes and has no repmgr metadata"),
     ],
     ids=["primary", "upstream", "stranger"],
 )

@@ -60,13 +60,13 @@ def test_a_standby_that_is_down_goes_by_its_data():
         asking(max_connections=50), "node2", seen("node2", lies(80, standby=True))
     )
     assert value == 80
-    assert line == "max_connections stays 80 and is not 50 yet: its data need that"
+    assert line == "max_connections stays 80 for now instead of 50: its data require that"
 
 
 def test_a_clone_to_be_goes_by_its_primary():
     value, (line,) = held(asking(max_connections=50), "node2", seen("node2", node1=runs(90)))
     assert value == 90
-    assert line.endswith("is not 50 yet: node1 runs with that")
+    assert line.endswith("instead of 50: primary node1 runs with that")
 
 
 def test_data_of_another_cluster_do_not_count():
@@ -115,7 +115,10 @@ def test_what_pillar_gives_up_is_held_back_too():
     own = runs(200, standby, other_limits={NAME: 100})
     observed = seen("node2", lies(200, standby=True), own, node1=runs(200))
     value, (line,) = held(SPEC, "node2", observed)
-    assert (value, line.startswith("max_connections stays 200 and is not 100 yet")) == (200, True)
+    assert (value, line.startswith("max_connections stays 200 for now instead of 100")) == (
+        200,
+        True,
+    )
 
 
 def test_what_pillar_never_had_stays_out_of_the_file():

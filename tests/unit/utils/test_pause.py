@@ -14,6 +14,6 @@ def test_who_does_not_get_its_turn_touches_nothing(monkeypatch, tmp_path):
     until = tmp_path / "paused-until"
     until.write_text("1060")
     with lease.held(0, tmp_path):
-        with pytest.raises(CommandFailed, match="something else begins or ends a pause.*try again"):
+        with pytest.raises(CommandFailed, match="another process changes the pause.*try again"):
             pause.end(None, SimpleNamespace(guard_state=str(tmp_path)))
     assert until.read_text() == "1060"

@@ -65,7 +65,7 @@ def test_a_primary_whose_archive_fails_is_not_stopped_in_place(said):
     change(said, "node1", archive_failing="000000010000000000000002")
     course = rolling.chart(SPEC, said, Needs({"node1": "less"}, in_place=True))
     assert [m.do for m in course.moves] == [Do.IN_PLACE]
-    assert "archive_command fails (000000010000000000000002)" in course.problem
+    assert "archive_command fails for 000000010000000000000002," in course.problem
 
 
 def test_in_place_the_primary_comes_before_those_that_wait_for_it(said):
@@ -172,7 +172,7 @@ def test_who_waits_for_a_restart(said):
 
 
 def test_who_is_asked_to(said):
-    assert needs(said, 100, 100, 100, forced={"node2": "asked for"}) == (["node2"], [], False)
+    assert needs(said, 100, 100, 100, forced={"node2": "requested"}) == (["node2"], [], False)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_what_an_upgrade_is_for(said):
     assert found == Needs(
         {
             "node2": "postgresql-15 15.18 -> 15.20",
-            "node3": "postgres still runs its former program",
+            "node3": "postgres still runs the program from before an upgrade",
         },
         restarted=("node2", "node3"),
     )

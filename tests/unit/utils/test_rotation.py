@@ -40,7 +40,7 @@ def test_all_is_well(said, found):  # noqa: F811  pylint: disable=redefined-oute
         NODES,
         (),
     )
-    assert "the same role is changed on node4" in plan.steps
+    assert "the password of role repmgr is changed on witness node4" in plan.steps
 
 
 def test_nothing_is_due(said, found):  # noqa: F811  pylint: disable=redefined-outer-name
@@ -67,8 +67,8 @@ def test_one_host_is_enough(late, roles):
 def test_a_change_that_was_not_ended_is_named():
     found = {"node1": more(DONE, router_role=True, detour=True), "node2": DONE}
     assert [a.line for a in rotation.ailments(found)] == [
-        "role pgbouncer_detour is left of a change of passwords ('salt-run repmgr.rotate_password'"
-        " ends that)"
+        "role pgbouncer_detour is left over from an unfinished change of passwords ('salt-run repmgr.rotate_password'"
+        " finishes it)"
     ]
 
 
@@ -111,13 +111,13 @@ def two(seen, held):
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (without, "node3: its minion does not answer; mend that first"),
-        (another_pillar, "they differ: node1 and node3 and node4; node2"),
+        (without, "node3: its minion does not answer; start it first"),
+        (another_pillar, "the pillars of these hosts differ: node1 and node3 and node4; node2"),
         (no_stream, "node2 does not stream"),
-        (no_server, "the server of node2 does not answer"),
+        (no_server, "PostgreSQL on node2 does not answer"),
         (paused, "replay is paused on node3"),
         (behind, "bytes behind; wait"),
-        (no_daemon, "not on node2"),
+        (no_daemon, "repmgrd does not run on node2"),
         (two, "2 nodes act as primary"),
     ],
 )
@@ -176,5 +176,5 @@ def test_it_is_told_who_has_another(found):
     (line,) = [a.line for a in rotation.ailments(rotation.read({**replies, "node3": "some error"}))]
     assert line == (
         "pillar's password of role repmgr is not in force on node2"
-        " ('salt-run repmgr.rotate_password' changes it)"
+        " ('salt-run repmgr.rotate_password')"
     )

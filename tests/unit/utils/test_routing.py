@@ -55,25 +55,28 @@ CASES = {
     "down": ({"unit": "failed"}, "PgBouncer does not run (unit: failed)"),
     "no daemon": (
         {"daemon": Guard("inactive")},
-        "repmgr-router does not run (unit: inactive): it follows nobody",
+        "repmgr-router does not run (unit: inactive): PgBouncer does not follow a new primary",
     ),
     "hangs": ({"error": "no answer"}, "PgBouncer does not answer: no answer"),
     "old primary": (
         {"points_to": "node2", "hosts": ("10.0.0.2",)},
-        "PgBouncer leads to node2 (10.0.0.2), and node1 is the primary",
+        "PgBouncer routes clients to node2 (10.0.0.2), and node1 is the primary",
     ),
     "nowhere": (
         {"points_to": None, "hosts": ()},
-        "PgBouncer leads to nowhere, and node1 is the primary",
+        "PgBouncer routes clients to nowhere, and node1 is the primary",
     ),
-    "paused": ({"paused": True, "databases": {}}, "PgBouncer is paused, and nobody ends that"),
+    "paused": (
+        {"paused": True, "databases": {}},
+        "PgBouncer is paused, and does not resume by itself",
+    ),
     "held": (
         {"paused": True, "held": True, "databases": {}},
-        "PgBouncer has clients wait: the primary is about to be moved",
+        "PgBouncer holds its clients: a switchover or restart of the primary is under way",
     ),
     "read only": (
         {"databases": {"app": Through(in_recovery=True, ready=True)}},
-        "app cannot be written through PgBouncer",
+        "app is read-only through PgBouncer",
     ),
     "refused": (
         {"databases": {"app": Through(error="no such user")}},
@@ -81,7 +84,7 @@ CASES = {
     ),
     "no function": (
         {"databases": {"app": Through(in_recovery=False, ready=False)}},
-        "nobody can log in to app through PgBouncer: its function is missing there",
+        "no client can log in to app through PgBouncer: its lookup function is missing",
     ),
 }
 
@@ -95,7 +98,7 @@ def test_all_is_well():
         RouterStatus("router1", True, "node1", False, True),
     )
     assert status_text.render(found).split("\n\n")[2].splitlines() == [
-        "router   points to  clients",
+        "router   routes to  clients",
         "node1    node1      write",
         "router1  node1      write",
     ]
@@ -132,7 +135,7 @@ def test_a_database_that_does_not_exist_is_no_fault():
         (None, "its minion does not answer ('salt router1 test.ping')"),
         ("'repmgr_node.report' is not available.", "'repmgr_node.report' is not available."),
         ({"problems": ["repmgr.port: is wrong"]}, "repmgr.port: is wrong"),
-        ({"problems": []}, "its pillar gives it no PgBouncer"),
+        ({"problems": []}, "its own pillar lists no PgBouncer for it"),
     ],
 )
 def test_a_host_that_says_nothing_keeps_no_cluster_from_being_built(reply, words):

@@ -113,12 +113,12 @@ def leaderless():
             "stop the other one",
         ),
         ({}, (), "no node could be asked", "salt-minion"),
-        (bare(), (), "no primary answers: node1 is pillar's role: primary", "makes node1 the"),
+        (bare(), (), "no primary answers: node1 has 'role: primary' in pillar", "makes node1 the"),
         (leaderless(), (), "no primary answers: node1 was the primary on", "ask again in some"),
         (
             {n: r for n, r in leaderless().items() if n != "node1"},
             (),
-            "no primary answers, and node1 did not say what it holds",
+            "no primary answers, and node1 could not be asked and may be",
             "ask again in some seconds",
         ),
     ],
@@ -224,7 +224,7 @@ CASES = {
     "extension missing": (
         {**healthy(), "node3": "'repmgr_node.report' is not available."},
         ("node3",),
-        "this extension is not installed in its minion ('salt-pip install saltext.repmgr'); its",
+        "saltext.repmgr is not installed on its minion (run 'salt-pip install saltext.repmgr' there); its",
         "",
     ),
     "pillar wrong on a minion": (
@@ -236,7 +236,7 @@ CASES = {
     "pillars contradict each other": (
         {**healthy(), "node3": {**healthy()["node3"], "cluster": "other"}},
         (),
-        "repmgr.cluster: node3 gets 'other' from its pillar",
+        "repmgr.cluster: the pillar of node3 says 'other'",
         "correct the pillar",
     ),
     "repmgrd down": (
@@ -263,7 +263,7 @@ CASES = {
     "timelines differ": (
         healthy(node3=with_server(timeline=0)),
         ("node3",),
-        "on timeline 0, the primary is on 1",
+        "is on timeline 0, the primary is on 1",
         "",
     ),
     "replay paused": (
@@ -279,7 +279,7 @@ CASES = {
         ),
         ("node3",),
         "its replay is paused",
-        "max_connections is 60 and is 90 on node1: 'salt-run repmgr.restart' gives it as much",
+        "max_connections is 60 there and 90 on node1. Run 'salt-run repmgr.restart'",
     ),
     "one member is cut off from another": (
         healthy(
@@ -482,7 +482,7 @@ def test_where_nobody_is_promoted_a_person_is_told_whom():
         ahead(facts.from_dict(facts.Observation, replies["node3"]["observation"]))
     )
     severity, _, what, step = found(replies)[0]
-    assert severity == "broken" and "node1 did not say what it holds" in what
+    assert severity == "broken" and "node1 could not be asked and may be the primary" in what
     assert step.startswith("repmgrd may be about to promote a standby: ask again in some seconds")
     assert step.endswith(": 'salt node3 repmgr.standby_promote'")
 
@@ -493,7 +493,7 @@ def test_whose_repmgrd_watches_another_node_cannot_vote():
     assert found(replies)[0] == (
         "degraded",
         ("node4",),
-        "its repmgrd does not watch node1, and would not notice that it is lost",
+        "its repmgrd does not watch node1 and would not notice the loss of node1",
         "'salt node4 state.apply repmgr.daemon'",
     )
     assert status.examine(SPEC, replies).electors.ready == ("node2", "node3")

@@ -108,7 +108,7 @@ def test_others_that_are_down_are_started_before_a_primary_that_is():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"cluster": "other"}, "repmgr.cluster: node2 gets 'other'"),
+        ({"cluster": "other"}, "repmgr.cluster: the pillar of node2 says 'other'"),
         ({"version": 17}, "repmgr.postgres.version: "),
         (
             {"resolution": {**{n: "x" for n in NODES}, "node3": ""}},
@@ -182,7 +182,12 @@ def with_server(**changes):
             False,
         ),
         ("node3", with_server(receiver=None), "does not stream (WAL receiver: none)", True),
-        ("node3", with_server(upstream_host="10.9.9.9"), "from node1, not from 10.9.9.9", False),
+        (
+            "node3",
+            with_server(upstream_host="10.9.9.9"),
+            "it streams from 10.9.9.9 and has to stream from node1",
+            False,
+        ),
         ("node2", with_server(timeline=0), "on timeline 0, the primary is on 1", True),
     ],
 )
@@ -241,7 +246,7 @@ def test_a_node_leaves_and_the_primary_clears_up():
     found = survey.survey(ABSENT, healthy())
     assert (found.problems, found.leaving, found.tidying) == ((), ("node3",), ("node1",))
     assert "node3" not in found.nodes
-    assert found.order == "node1, then node2, then node3 to leave, then node4"
+    assert found.order == "node1, then node2, then removal of node3, then node4"
 
 
 def test_a_dead_node_leaves_without_its_minion():
@@ -254,7 +259,7 @@ def test_a_silent_minion_does_not_hide_that_the_majority_would_go():
     streams = Sender("node3", "streaming", None, None, None)
     replies = {"node1": report(seen("node1", data(), server(senders=(streams,))))}
     (problem,) = survey.survey(ABSENT, replies).problems
-    assert problem.startswith("without node3, 1 of 3 nodes")
+    assert problem.startswith("without node3, 1 of 3 electors")
 
 
 def test_nobody_is_cleared_up_after_in_a_healthy_cluster():

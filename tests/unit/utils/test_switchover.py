@@ -71,9 +71,13 @@ def test_all_is_well(said):
         (
             ("node2", "node3"),
             ("node3",),
-            "wait for 1 of node3, and below it there is none: nobody could write",
+            "wait for 1 of node3, and after the switchover none of them would stream from node2",
         ),
-        (2, ("node3",), "wait for 2 of node1, node3, and below it there is node1: nobody"),
+        (
+            2,
+            ("node3",),
+            "wait for 2 of node1, node3, and after the switchover only node1 would stream",
+        ),
     ],
 )
 def test_a_commit_on_the_new_primary_has_somebody_to_wait_for(said, wanted, away, words):
@@ -94,7 +98,7 @@ def test_who_goes_back_below_the_old_primary_does_not_confirm(said):
     nodes = {**SPEC.nodes, "node3": more(SPEC.nodes["node3"], upstream="node1")}
     spec = more(SPEC, synchronous=("node2", "node3"), nodes=nodes)
     (problem,) = examine(said, spec=spec).problems
-    assert "wait for 1 of node3, and below it there is none" in problem
+    assert "wait for 1 of node3, and after the switchover none of them" in problem
 
 
 def test_a_candidate_that_is_restarted_before_may_lag_and_have_no_room(said):
@@ -110,8 +114,9 @@ def test_a_standby_with_less_than_the_candidate_would_stop_replaying(said):
         own = more(said[name].server, limits={"max_connections": most})
         said[name] = more(said[name], server=own)
     assert examine(said).problems == (
-        "limits of the others: max_connections is 100 on node3 and 200 on node2; with one value for"
-        " all in 'postgres: settings', 'salt-run repmgr.restart' brings them there",
+        "limits of the others: max_connections is 100 on node3 and 200 on node2. A standby with a"
+        " lower value stops replaying: set one value for all nodes in 'postgres: settings' and run"
+        " 'salt-run repmgr.restart' first",
     )
     assert examine(said, target="node3").problems == ()
 
@@ -119,12 +124,12 @@ def test_a_standby_with_less_than_the_candidate_would_stop_replaying(said):
 def test_a_dry_run_names_the_routers(said):
     pgbouncer = PgBouncerSpec("secret-enough", ("app",), hosts={"router1": "10.0.0.60"})
     line = (
-        "PgBouncer leads new connections to node2, on router1; with pool_mode session its clients"
-        " lose theirs"
+        "PgBouncer on router1 routes new connections to node2; with pool_mode session clients lose"
+        " their present connection"
     )
     assert line in examine(said, spec=more(SPEC, pgbouncer=pgbouncer)).steps
     pooled = more(pgbouncer, settings={"pool_mode": "transaction"})
-    line = "PgBouncer lets its clients wait, on router1, and leads them to node2"
+    line = "PgBouncer on router1 holds its clients, then routes them to node2"
     assert line in examine(said, spec=more(SPEC, pgbouncer=pooled)).steps
 
 
@@ -173,9 +178,9 @@ FULL = tuple(Slot(f"other_{n}", "physical", True) for n in range(9))
 PROBLEMS = {
     "witness": ("node4", {}, "node4 is the witness"),
     "unknown": ("nodeX", {}, "nodeX is no node of foobar; choose one of node1, node2, node3"),
-    "not streaming": ("node2", {"node2": {"receiver": None}}, "it does not stream"),
-    "cascaded": ("node2", {"node2": {"upstream_host": "10.0.0.3"}}, "it streams from node3"),
-    "timeline": ("node2", {"node2": {"timeline": 2}}, "it is on timeline 2"),
+    "not streaming": ("node2", {"node2": {"receiver": None}}, "node2 does not stream"),
+    "cascaded": ("node2", {"node2": {"upstream_host": "10.0.0.3"}}, "node2 streams from node3"),
+    "timeline": ("node2", {"node2": {"timeline": 2}}, "node2 is on timeline 2, node1 on 1"),
     "lag": (
         "node2",
         {"node1": {"senders": (sender("node2", "0/1000000"),)}},
@@ -185,12 +190,12 @@ PROBLEMS = {
     "delayed": (
         "node2",
         {"node2": {"apply_delay": 300000}},
-        "recovery_min_apply_delay is set on node2, and nobody could write until it has replayed",
+        "recovery_min_apply_delay is set on node2: clients could not write until node2 has replayed",
     ),
     "archive fails": (
         "node2",
         {"node1": {"archive_failing": "000000010000000000000002"}},
-        "archive_command fails (000000010000000000000002)",
+        "archive_command fails for 000000010000000000000002,",
     ),
     "archive is behind": ("node2", {"node1": {"archive_waiting": 9}}, "9 WAL files wait"),
     "senders": ("node2", {"node2": {"max_wal_senders": 1}}, "max_wal_senders leaves 1 free"),
@@ -220,8 +225,9 @@ def test_replay_that_is_paused_for_want_of_limits_is_not_resumed(said):
         )
         said[name] = more(said[name], server=own)
     assert examine(said, target="node2").problems == (
-        "candidate replays: replay is paused; max_connections is 60 and is 90 on node1:"
-        " 'salt-run repmgr.restart' gives it as much; resumed before that, its server shuts down",
+        "candidate replays: replay is paused on node2; max_connections is 60 there and 90 on"
+        " node1. Run 'salt-run repmgr.restart', which raises that; do not resume replay before:"
+        " PostgreSQL would shut down",
     )
     found = switchover.examine(SPEC, said, {}, "node2", due=["node2"])
     assert found.problems == ()
@@ -242,8 +248,8 @@ def test_a_minion_that_does_not_answer(said):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"attached": False}, "repmgrd of node3 does not run"),
-        ({"paused": True}, "repmgrd of node3 is paused: somebody is at work there"),
+        ({"attached": False}, "repmgrd on node3 does not run"),
+        ({"paused": True}, "repmgrd on node3 is paused, perhaps for maintenance"),
     ],
 )
 def test_daemons(said, change, words):
@@ -255,7 +261,7 @@ def test_daemons(said, change, words):
 def test_guards(said):
     said["node3"] = more(said["node3"], guard=more(said["node3"].guard, attached=False))
     (problem,) = examine(said).problems
-    assert "the guard of node3 does not run ('salt node3 state.apply repmgr.daemon'" in problem
+    assert "the guard on node3 does not run; run 'salt node3 state.apply repmgr.daemon'" in problem
 
 
 def test_no_primary(said):

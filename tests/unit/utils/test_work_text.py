@@ -10,7 +10,7 @@ CHECKS = (
     {"name": "candidate replays", "finding": "not paused", "problem": ""},
 )
 PAUSED = {"name": "candidate replays", "finding": "paused", "problem": "replay is paused; end that"}
-STEPS = ["checkpoint on node1", "node2 is promoted as soon as it has the last byte"]
+STEPS = ["checkpoint on node1", "node2 is promoted as soon as it has received all WAL of node1"]
 
 
 def told(**more):
@@ -25,7 +25,7 @@ checks:
 
 steps:
   - checkpoint on node1
-  - node2 is promoted as soon as it has the last byte
+  - node2 is promoted as soon as it has received all WAL of node1
 
 it could be now"""
 
