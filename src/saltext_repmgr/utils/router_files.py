@@ -85,11 +85,11 @@ DEFAULTS = {
 }
 
 
-def settings(spec, auth_user=ROUTER_ROLE, layout=Layout):
+def settings(spec, auth_user=ROUTER_ROLE, auth_query=router_access.AUTH_QUERY, layout=Layout):
     """Return all settings of ``pgbouncer.ini`` by name, as text.
 
-    auth_user
-        The role as which PgBouncer looks up its clients.
+    auth_user, auth_query
+        The role as which PgBouncer looks up its clients, and what it asks for that.
     """
     wanted = spec.pgbouncer
     found = {
@@ -101,7 +101,7 @@ def settings(spec, auth_user=ROUTER_ROLE, layout=Layout):
         "auth_type": "scram-sha-256",
         "auth_file": USERLIST,
         "auth_user": auth_user,
-        "auth_query": router_access.AUTH_QUERY,
+        "auth_query": auth_query,
         "admin_users": layout.os_user,
     }
     found[_IGNORED] = _with_options(str(found[_IGNORED]))
@@ -117,9 +117,10 @@ def _text(value):
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def ini(spec, auth_user=ROUTER_ROLE):
+def ini(spec, auth_user=ROUTER_ROLE, auth_query=router_access.AUTH_QUERY):
     """Return the text of ``pgbouncer.ini``; there is no secret in it."""
-    lines = [f"{name} = {value}\n" for name, value in settings(spec, auth_user).items()]
+    found = settings(spec, auth_user, auth_query)
+    lines = [f"{name} = {value}\n" for name, value in found.items()]
     return (
         "; Written by Salt (saltext-repmgr); change the pillar 'repmgr' instead.\n"
         f"; Where the databases are, repmgr-router says.\n%include {DATABASES}\n"
@@ -188,13 +189,13 @@ def drop_in():
     return _DROP_IN
 
 
-def texts(spec, password):
+def texts(spec, password, auth_query=router_access.AUTH_QUERY):
     """Return ``{path: text}`` of what PgBouncer reads when it starts.
 
     password
         Of its role.
     """
-    return {INI: ini(spec), USERLIST: userlist(password), DROP_IN: _DROP_IN}
+    return {INI: ini(spec, auth_query=auth_query), USERLIST: userlist(password), DROP_IN: _DROP_IN}
 
 
 def _programs():
