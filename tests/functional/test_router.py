@@ -15,10 +15,15 @@ import psycopg2
 import pytest
 
 from saltext_repmgr.guard import locks
+from saltext_repmgr.guard import sessions
 from saltext_repmgr.router import rules
 from saltext_repmgr.utils import router_access
 from saltext_repmgr.utils import router_act
+from saltext_repmgr.utils import router_files
+from saltext_repmgr.utils import turn
 from saltext_repmgr.utils.errors import Refused
+from saltext_repmgr.utils.spec import ROUTER_ROLE
+from tests.functional.support.pgbouncer import ADDRESSES
 from tests.functional.support.pgbouncer import CLIENT
 from tests.functional.support.pgbouncer import PASSWORD
 from tests.functional.support.pgbouncer import Stage
@@ -28,10 +33,41 @@ WRITE = "INSERT INTO t VALUES (1) RETURNING host(inet_server_addr())"
 WHERE = "SELECT host(inet_server_addr())"
 LOCK = f"SELECT pg_advisory_lock({locks.CLASS}, {locks.PLANNED})"
 # What the switchover waits for.
-TOLD = (
-    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-    f" AND classid = {locks.CLASS} AND objid = {locks.PAUSED}"
-)
+TOLD = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{sessions.ROUTER_PAUSED}'"
+# Before pg_temp was named as the last place to look, a function of a superuser found there what its
+# caller had put there.
+TAKE_OVER = """
+CREATE FUNCTION pg_temp.take_over() RETURNS name LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE 'ALTER ROLE pgbouncer SUPERUSER';
+  RETURN 'x';
+END $$;
+CREATE TEMP VIEW pg_authid AS
+  SELECT pg_temp.take_over() AS rolname, 'x' AS rolpassword, true AS rolcanlogin,
+         false AS rolsuper, false AS rolreplication, null::timestamptz AS rolvaliduntil;
+GRANT SELECT ON pg_authid TO PUBLIC;
+"""
+# As releases before this one made it.
+FORMER = """
+CREATE SCHEMA pgbouncer;
+CREATE FUNCTION pgbouncer.get_auth(role text) RETURNS TABLE (usename text, passwd text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS
+'SELECT rolname::text, rolpassword FROM pg_authid WHERE rolname = $1 AND rolcanlogin\
+ AND NOT rolsuper AND NOT rolreplication\
+ AND (rolvaliduntil IS NULL OR rolvaliduntil > now())';
+REVOKE ALL ON FUNCTION pgbouncer.get_auth(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pgbouncer.get_auth(text) TO pgbouncer;
+GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer;
+"""
+# As other tools make it.
+OTHERS = """
+CREATE SCHEMA pgbouncer;
+CREATE FUNCTION pgbouncer.get_auth(p_usename text) RETURNS TABLE (username text, password text)
+LANGUAGE sql SECURITY DEFINER AS
+'SELECT usename::text, passwd::text FROM pg_catalog.pg_shadow WHERE usename = p_usename';
+GRANT USAGE ON SCHEMA pgbouncer TO pgbouncer;
+"""
+IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = 'pgbouncer'"
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +80,7 @@ def stage(servers, version):  # pylint: disable=unused-argument
         first.sql("CREATE ROLE admin LOGIN SUPERUSER PASSWORD 'a superuser'")
         first.sql("CREATE ROLE repmgr LOGIN REPLICATION PASSWORD 'replicates'")
         first.sql(f"CREATE DATABASE app OWNER {CLIENT[0]}")
+        first.sql("CREATE DATABASE repmgr")
         first.sql(f"CREATE TABLE t (a int); ALTER TABLE t OWNER TO {CLIENT[0]}", "app")
         second.begin(first)
         yield made
@@ -64,15 +101,22 @@ class TestAccess:
         ("damage", "missing"),
         [
             ("ALTER ROLE pgbouncer NOLOGIN", ["role"]),
-            ("ALTER ROLE pgbouncer SUPERUSER", ["role"]),
+            ("ALTER ROLE pgbouncer SUPERUSER CREATEDB", ["role without SUPERUSER, CREATEDB"]),
+            ("ALTER ROLE pgbouncer REPLICATION", ["role without REPLICATION"]),
+            ("GRANT postgres TO pgbouncer", ["role without membership in postgres"]),
             ("ALTER ROLE pgbouncer PASSWORD NULL", ["password"]),
-            ("DROP FUNCTION pgbouncer.get_auth", ["function in app"]),
-            ("DROP SCHEMA pgbouncer CASCADE", ["function in app"]),
-            ("GRANT EXECUTE ON FUNCTION pgbouncer.get_auth TO public", ["function in app"]),
-            (f"ALTER FUNCTION pgbouncer.get_auth OWNER TO {CLIENT[0]}", ["function in app"]),
-            ("ALTER FUNCTION pgbouncer.get_auth SECURITY INVOKER", ["function in app"]),
-            ("ALTER FUNCTION pgbouncer.get_auth RESET search_path", ["function in app"]),
-            ("REVOKE USAGE ON SCHEMA pgbouncer FROM pgbouncer", ["function in app"]),
+            ("DROP FUNCTION repmgr_pgbouncer.get_auth", ["function in app"]),
+            ("DROP SCHEMA repmgr_pgbouncer CASCADE", ["function in app"]),
+            ("GRANT EXECUTE ON FUNCTION repmgr_pgbouncer.get_auth TO public", ["function in app"]),
+            (f"ALTER FUNCTION repmgr_pgbouncer.get_auth OWNER TO {CLIENT[0]}", ["function in app"]),
+            ("ALTER FUNCTION repmgr_pgbouncer.get_auth SECURITY INVOKER", ["function in app"]),
+            ("ALTER FUNCTION repmgr_pgbouncer.get_auth RESET search_path", ["function in app"]),
+            (
+                "ALTER FUNCTION repmgr_pgbouncer.get_auth SET search_path = pg_catalog",
+                ["function in app"],
+            ),
+            (f"ALTER SCHEMA repmgr_pgbouncer OWNER TO {CLIENT[0]}", ["function in app"]),
+            ("REVOKE USAGE ON SCHEMA repmgr_pgbouncer FROM pgbouncer", ["function in app"]),
         ],
     )
     def test_what_somebody_changed_is_mended(self, stage, damage, missing):
@@ -90,13 +134,97 @@ class TestAccess:
         assert server.sql(query, "app") == before
 
     def test_the_function_tells_of_clients_and_of_nobody_else(self, stage):
-        query = "SELECT usename FROM pg_roles r, pgbouncer.get_auth(r.rolname) ORDER BY 1"
+        query = "SELECT usename FROM pg_roles r, repmgr_pgbouncer.get_auth(r.rolname) ORDER BY 1"
         assert stage.servers[0].sql(query, "app").split() == [CLIENT[0], "pgbouncer"]
 
     def test_it_is_nobody_elses(self, stage):
-        query = f"SET ROLE {CLIENT[0]}; SELECT pgbouncer.get_auth('{CLIENT[0]}')"
+        query = f"SET ROLE {CLIENT[0]}; SELECT repmgr_pgbouncer.get_auth('{CLIENT[0]}')"
         with pytest.raises(AssertionError, match="permission denied"):
             stage.servers[0].sql(query, "app")
+
+
+def take_over(stage, function):
+    """Have the role of PgBouncer try to become a superuser by way of a function."""
+    server = stage.servers[0]
+    place = {"host": server.address, "port": server.port, "dbname": "app"}
+    with contextlib.closing(
+        psycopg2.connect(**place, user="pgbouncer", password=PASSWORD)
+    ) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(TAKE_OVER)
+            cursor.execute(f"SELECT * FROM {function}('x')")
+            return cursor.fetchall()
+
+
+class TestRights:
+    def test_its_role_does_not_become_a_superuser(self, stage):
+        take_over(stage, "repmgr_pgbouncer.get_auth")
+        assert stage.servers[0].sql(IS_SUPERUSER) == "f"
+
+    def test_not_by_the_function_of_a_former_release_either(self, stage):
+        server = stage.servers[0]
+        server.sql(FORMER, "app")
+        try:
+            take_over(stage, "pgbouncer.get_auth")
+            assert server.sql(IS_SUPERUSER) == "t"
+            missing = ["role without SUPERUSER", "former function in app made safe"]
+            assert router_access.missing(server.connect, ["app"]) == missing
+            router_access.create(server.connect, PASSWORD, ["app"])
+            assert router_access.missing(server.connect, ["app"]) == []
+            take_over(stage, "pgbouncer.get_auth")
+            assert server.sql(IS_SUPERUSER) == "f"
+            # A PgBouncer with the files of before goes on to log its clients in by it.
+            names = f"SELECT usename FROM pgbouncer.get_auth('{CLIENT[0]}')"
+            assert server.sql(names, "app") == CLIENT[0]
+        finally:
+            server.sql("DROP SCHEMA pgbouncer CASCADE", "app")
+
+    def test_what_another_tool_made_stays_as_it_is(self, stage):
+        server = stage.servers[0]
+        server.sql(OTHERS, "app")
+        try:
+            row = (
+                "SELECT p.oid, p.xmin, p.prosrc, p.proacl, n.nspacl, n.nspowner FROM pg_proc p"
+                " JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'pgbouncer'"
+            )
+            before = server.sql(row, "app")
+            assert router_access.missing(server.connect, ["app"]) == []
+            router_access.create(server.connect, PASSWORD, ["app"])
+            assert before and server.sql(row, "app") == before
+        finally:
+            server.sql("DROP SCHEMA pgbouncer CASCADE", "app")
+
+    def test_the_password_of_a_role_that_was_there_stays(self, stage):
+        server = stage.servers[0]
+        stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'pgbouncer'"
+        before = server.sql(stored)
+        router_access.create(server.connect, "another", ["app"])
+        assert server.sql(stored) == before
+
+    @pytest.fixture
+    def former_file(self, stage, tmp_path, monkeypatch):
+        """A PgBouncer host that still has the query of a former release."""
+        path = tmp_path / "pgbouncer.ini"
+        monkeypatch.setattr(router_files, "INI", str(path))
+        text = router_files.ini(stage.spec, auth_query=router_access.FORMER_QUERY)
+        path.write_text(text, encoding="utf-8")
+        nodes = {
+            name: dataclasses.replace(node, host=address)
+            for (name, node), address in zip(stage.spec.nodes.items(), ADDRESSES)
+        }
+        return dataclasses.replace(stage.spec, nodes=nodes)
+
+    def test_a_pgbouncer_asks_the_function_that_its_servers_have(self, stage, former_file):
+        server = stage.servers[0]
+        assert router_act.auth_query(former_file) == router_access.AUTH_QUERY
+        server.sql("DROP SCHEMA repmgr_pgbouncer CASCADE", "app")
+        stage.await_replay()
+        assert router_act.auth_query(former_file) == router_access.FORMER_QUERY
+        assert router_act.auth_query(former_file, test=True) == router_access.AUTH_QUERY
+        router_access.create(server.connect, PASSWORD, ["app"])
+        stage.await_replay()
+        assert router_act.auth_query(former_file) == router_access.AUTH_QUERY
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +256,18 @@ class TestUse:
         with pytest.raises(psycopg2.OperationalError, match="FATAL|failed"):
             routed.ask(WHERE, user=user, password=password)
 
+    def test_a_client_may_name_options(self, routed):
+        # PgBouncer 1.20 to 1.26.0 that does not ignore them can be stopped by anybody.
+        place = {"host": "127.0.0.1", "port": routed.port, "dbname": "app"}
+        account = {"user": CLIENT[0], "password": CLIENT[1]}
+        options = {"options": "-c statement_timeout=77s"}
+        with contextlib.closing(psycopg2.connect(**place, **account, **options)) as client:
+            with client.cursor() as cursor:
+                cursor.execute("SHOW statement_timeout")
+                assert cursor.fetchone() == ("0",)
+
     def test_its_own_role_can_look(self, routed):
-        query = "SELECT to_regprocedure('pgbouncer.get_auth(text)') IS NOT NULL"
+        query = "SELECT to_regprocedure('repmgr_pgbouncer.get_auth(text)') IS NOT NULL"
         assert routed.ask(query, user="pgbouncer", password=PASSWORD) is True
 
     def test_the_daemon_tells_itself_apart(self, routed):
@@ -224,7 +362,7 @@ class TestPlanned:
     def test_clients_wait_while_the_flag_is_up(self, routed, writer):
         server = routed.servers[0]
         others = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'client'"
-        with server.connect("postgres") as connection:
+        with server.connect("repmgr") as connection:
             with connection.cursor() as cursor:
                 cursor.execute(LOCK)
                 began = time.monotonic()
@@ -244,7 +382,7 @@ class TestPlanned:
         server = routed.servers[0]
         with contextlib.closing(routed.client()) as client, client.cursor() as cursor:
             cursor.execute("BEGIN; INSERT INTO t VALUES (2)")
-            with server.connect("postgres") as connection, connection.cursor() as flag:
+            with server.connect("repmgr") as connection, connection.cursor() as flag:
                 flag.execute(LOCK)
                 until(lambda: routed.state()["paused"], "the pause")
                 time.sleep(0.5)
@@ -257,7 +395,7 @@ class TestPlanned:
 
     def test_clients_do_not_wait_for_ever(self, routed, writer):
         server = routed.servers[0]
-        with server.connect("postgres") as connection, connection.cursor() as cursor:
+        with server.connect("repmgr") as connection, connection.cursor() as cursor:
             cursor.execute(LOCK)
             until(lambda: routed.state()["paused"], "the pause")
             until(lambda: not routed.state()["paused"], "its end", rules.HOLD_SECONDS + 2)
@@ -272,9 +410,31 @@ class TestPlanned:
             time.sleep(1)
             assert routed.state()["paused"] is False
 
+    def test_a_lock_of_anybody_keeps_no_router_from_its_word(self, routed):
+        server = routed.servers[0]
+        place = {"host": server.address, "port": server.port, "dbname": "postgres"}
+        account = {"user": CLIENT[0], "password": CLIENT[1]}
+        with contextlib.closing(psycopg2.connect(**place, **account)) as other:
+            for number in range(1, 8):
+                other.cursor().execute(f"SELECT pg_advisory_lock({locks.CLASS}, {number})")
+            with server.connect("repmgr") as connection, connection.cursor() as cursor:
+                cursor.execute(LOCK)
+                until(lambda: server.sql(TOLD) == "1", "the word that all wait")
+        until(lambda: not routed.state()["paused"], "the end of the pause")
+
+    def test_what_anybody_calls_a_session_is_no_router(self, routed):
+        server = routed.servers[0]
+        with contextlib.closing(routed.client()) as client, client.cursor() as cursor:
+            cursor.execute(f"BEGIN; SET application_name = '{sessions.ROUTER}'")
+            with server.connect("repmgr") as connection:
+                until(
+                    lambda: turn.sessions(connection, sessions.ROUTER, ROUTER_ROLE) == 1,
+                    "the router's own session, and no other",
+                )
+
     def test_a_daemon_that_died_leaves_nobody_waiting(self, routed, writer):
         server = routed.servers[0]
-        with server.connect("postgres") as connection, connection.cursor() as cursor:
+        with server.connect("repmgr") as connection, connection.cursor() as cursor:
             cursor.execute(LOCK)
             until(lambda: server.sql(TOLD) == "1", "the word that all wait")
             routed.daemon.kill()
@@ -288,7 +448,7 @@ class TestPlanned:
     def test_a_pgbouncer_that_is_gone_is_not_waited_for(self, routed):
         server = routed.servers[0]
         routed.end(routed.pgbouncer)
-        with server.connect("postgres") as connection, connection.cursor() as cursor:
+        with server.connect("repmgr") as connection, connection.cursor() as cursor:
             cursor.execute(LOCK)
             until(lambda: server.sql(TOLD) == "1", "the word that nobody is served")
         routed.start_pgbouncer()
@@ -299,7 +459,7 @@ class TestPlanned:
         server = routed.servers[0]
         with contextlib.closing(routed.client()) as client, client.cursor() as of_client:
             of_client.execute("BEGIN; INSERT INTO t VALUES (3)")
-            with server.connect("postgres") as connection, connection.cursor() as cursor:
+            with server.connect("repmgr") as connection, connection.cursor() as cursor:
                 cursor.execute(LOCK)
                 until(lambda: routed.state()["paused"], "the pause")
                 time.sleep(0.5)
@@ -318,7 +478,7 @@ class TestPlanned:
         try:
             with contextlib.closing(routed.client()) as client, client.cursor() as of_client:
                 of_client.execute("SET search_path = public")
-                with server.connect("postgres") as connection, connection.cursor() as cursor:
+                with server.connect("repmgr") as connection, connection.cursor() as cursor:
                     cursor.execute(LOCK)
                     until(lambda: server.sql(TOLD) == "1", "the word that it may go on")
                     of_client.execute(WRITE)

@@ -12,6 +12,7 @@ from saltext_repmgr.utils import quoting
 from saltext_repmgr.utils import spool
 from saltext_repmgr.utils import wanted
 from tests.functional.support import repmgr
+from tests.lab.process import wait_until
 
 LAST = "SELECT details FROM repmgr.events ORDER BY event_timestamp DESC LIMIT 1"
 
@@ -42,7 +43,52 @@ def test_what_repmgr_says_is_what_is_read(directory, primary, standby):
     event = spool.read(directory, name)
     assert (event.event, event.node_id, event.success) == ("standby_register", 2, True)
     assert event.primary_id == primary.number
-    assert event.details == primary.sql(LAST, "repmgr") != ""
+
+
+@pytest.mark.parametrize("server", ["standby", "primary"])
+def test_the_details_come_from_repmgrs_history(server, request, directory, minion_of):
+    primary, standby = (request.getfixturevalue(name) for name in ("primary", "standby"))
+    repmgr.repmgr(standby, "standby", "register", "--force", f"--upstream-node-id={primary.number}")
+    (name,) = spool.waiting(directory)
+    written = spool.read(directory, name)
+    unknown = dataclasses.replace(written, name="1-1", event="repmgrd_start")
+    reader = request.getfixturevalue(server)
+    await_row(standby, "standby_register")
+    spec, node, _ = wanted.subject(minion_of(reader).pillar, reader.name)
+    read = deliver.with_details(spec, node, reader.layout, [written, unknown])
+    assert [event.details for event in read] == [primary.sql(LAST, "repmgr"), ""]
+    assert read[0].details != ""
+
+
+def await_row(standby, event):
+    row = f"SELECT count(*) > 0 FROM repmgr.events WHERE event = '{event}'"
+    assert wait_until(lambda: standby.sql(row, "repmgr") == "t", 20)
+
+
+HOSTILE = "n2\nend-of-details\ntouch {pwned} #$(touch {pwned})"
+
+
+def test_the_name_of_a_node_is_no_command(directory, primary, standby):
+    pwned = directory / "pwned"
+    kept = primary.sql("SELECT node_name FROM repmgr.nodes WHERE node_id = 1", "repmgr")
+    rename = "UPDATE repmgr.nodes SET node_name = $${}$$ WHERE node_id = 1"
+    primary.sql(rename.format(HOSTILE.format(pwned=pwned)), "repmgr")
+    try:
+        # As what is followed it stands in the details of the event.
+        await_name(standby, "n2")
+        words = ["standby", "register", "--force", f"--upstream-node-id={primary.number}"]
+        repmgr.repmgr(standby, *words)
+    finally:
+        primary.sql(rename.format(kept), "repmgr")
+        await_name(standby, kept)
+    (name,) = spool.waiting(directory)
+    assert spool.read(directory, name).event == "standby_register"
+    assert [path.name for path in directory.iterdir()] == [name]
+
+
+def await_name(standby, beginning):
+    row = "SELECT split_part(node_name, E'\\n', 1) FROM repmgr.nodes WHERE node_id = 1"
+    assert wait_until(lambda: standby.sql(row, "repmgr") == beginning, 20)
 
 
 def standing(minion_of, server, **changes):

@@ -55,6 +55,19 @@ REPMGR = [
     one("string with a line break", "settings:promote_command", "a\nb", "on one line"),
     one("string too long", "settings:promote_command", "x" * 1024, "1023 at most"),
     one("promote_command empty", "settings:promote_command", "", "repmgrd does not start"),
+    one(
+        "details in a shell",
+        "settings:event_notification_command",
+        '/bin/note %n %e "%d"',
+        "contains '%d'",
+    ),
+    one(
+        "name of a node in a shell",
+        "settings:event_notification_command",
+        "/bin/note '%a'",
+        "read that text from repmgr.events or repmgr.nodes",
+    ),
+    one("conninfo in a shell", "settings:event_notification_command", "/bin/n %c", "'%c'"),
     one("path relative", "settings:log_file", "repmgr.log", "write an absolute path"),
     one("delay without number", "settings:recovery_min_apply_delay", "1.5h", "for example '5min'"),
     one(

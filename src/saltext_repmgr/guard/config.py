@@ -19,6 +19,12 @@ PAUSED_UNTIL = f"{STATE_DIRECTORY}/paused-until"
 # The boot in which something was at work that paused it; what a person asked for outlasts a boot.
 PAUSED_IN = f"{STATE_DIRECTORY}/paused-in"
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
+# In a session of a superuser no name is looked up in a schema of somebody else, whatever the database
+# or the role is set to: what the client asks for counts more than those.
+PINNED = "-c search_path="
+# Whatever the recorded connection string of a member says: the role that writes those records shall
+# not choose as whom, or where, this process of the postgres user logs in.
+AS_MEMBER = {"user": "repmgr", "dbname": "repmgr", "options": PINNED}
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,10 @@ class Config:
     @property
     def own_conninfo(self):
         """How the server of this host is reached, without a password, over its socket."""
-        return f"host={self.socket_directory} port={self.port} user=postgres dbname=repmgr"
+        return (
+            f"host={self.socket_directory} port={self.port} user=postgres dbname=repmgr"
+            f" options='{PINNED}'"
+        )
 
 
 def load(path=CONFIG):

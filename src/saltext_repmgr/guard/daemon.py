@@ -335,7 +335,7 @@ def _tidy(conninfo, gone, back, unpause):
         connection = psycopg2.connect(
             conninfo,
             connect_timeout=2,
-            options="-c statement_timeout=5s -c synchronous_commit=local",
+            options=f"{config.PINNED} -c statement_timeout=5s -c synchronous_commit=local",
         )
         connection.autocommit = True
         with connection.cursor() as cursor:

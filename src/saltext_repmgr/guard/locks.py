@@ -11,8 +11,6 @@ BEGUN = 1
 READY = 2
 # ... and stops it: routers pause.
 PLANNED = 3
-# Held by a router that has paused.
-PAUSED = 4
 # Whose turn it is: a lock of this class, numbered as the node that is to be the primary, or that
 # goes down and comes back as what it was. Whoever was called for another one keeps out.
 TURN_CLASS = CLASS + 1
@@ -22,11 +20,12 @@ ROTATING = 5
 # ... and has changed.
 ROTATED = 6
 
-# Anybody may take such a lock; only those of repmgr's own sessions and of routers count.
-HELD = """
+# Every role may take such a lock in each database that lets it in. Those that count are of repmgr's
+# database and of a superuser: neither the password of repmgr's role nor that of a router is enough.
+OURS = """l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted AND o.rolsuper
+   AND l.database = (SELECT oid FROM pg_database WHERE datname = 'repmgr')"""
+HELD = f"""
 SELECT l.objid::int AS lock
   FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_roles o ON o.oid = a.usesysid
- WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
-   AND l.classid::bigint = %(class)s
-   AND (o.rolsuper OR o.rolname IN ('repmgr', 'pgbouncer'))
+ WHERE {OURS} AND l.classid::bigint = %(class)s
 """

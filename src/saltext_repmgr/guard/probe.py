@@ -47,7 +47,7 @@ SELECT pg_is_in_recovery() AS in_recovery,
        CASE WHEN repmgr.repmgrd_is_running() THEN repmgr.get_repmgrd_pid() END AS repmgrd_pid,
        EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming') AS streaming,
        (SELECT min(node_id) FROM repmgr.nodes WHERE type = 'primary' AND active) AS primary_id,
-       EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{sessions.VOTE}') AS voting,
+       {sessions.VOTING} AS voting,
        {_numbers(sessions.WITHOUT, "o.rolsuper")} AS without,
        {_numbers(sessions.START, _BY_START_CHECK)} AS starting
   FROM pg_control_system() s
@@ -73,15 +73,18 @@ class Question:
 
     parameters
         Function that returns the query's parameters at the moment; None: it has none.
+    place
+        Parameters of libpq that count more than those of the member's connection string.
     """
 
     query: str
     answer: type
     asker: str
     parameters: Optional[Callable[[], Mapping[str, object]]] = None
+    place: Optional[Mapping[str, str]] = None
 
 
-GUARD = Question(_QUERY, rules.Answer, "repmgr-guard")
+GUARD = Question(_QUERY, rules.Answer, "repmgr-guard", place=config.AS_MEMBER)
 
 
 class Probe:
@@ -166,7 +169,9 @@ class Probe:
             self._fail(now, "no answer in time")
 
     def _connect(self, now):
-        extra = {"hostaddr": self.address} if self.address else {}
+        extra = {} if self.own else dict(self.question.place or {})
+        if self.address:
+            extra["hostaddr"] = self.address
         self._phase, self._deadline = "connecting", now + _PATIENCE
         self._connection = psycopg2.connect(
             self.peer.conninfo, async_=1, application_name=self.question.asker, **extra

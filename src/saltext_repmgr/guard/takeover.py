@@ -24,17 +24,17 @@ SELECT node_id, node_name, priority, location, conninfo, type, upstream_node_id
 _STATE = f"""
 SELECT pg_is_in_recovery() AS in_recovery,
        coalesce(repmgr.repmgrd_is_running() AND NOT repmgr.repmgrd_is_paused(), false) AS repmgrd,
-       EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{sessions.VOTE}') AS voting,
+       {sessions.VOTING} AS voting,
        (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0')::bigint AS lsn
 """
 
 
-def _rows(conninfo, query):
+def _rows(conninfo, query, **place):
     connection = psycopg2.connect(
         conninfo,
         connect_timeout=2,
         application_name="repmgr-guard",
-        options="-c statement_timeout=5s",
+        **{**place, "options": f"{config.PINNED} -c statement_timeout=5s"},
     )
     try:
         with connection.cursor() as cursor:
@@ -45,10 +45,10 @@ def _rows(conninfo, query):
         connection.close()
 
 
-def _heir(member, conninfo):
+def _heir(member, conninfo, **place):
     """Return the :class:`~.rules.Heir` that a member is, or None where it does not answer."""
     try:
-        (state,) = _rows(conninfo, _STATE)
+        (state,) = _rows(conninfo, _STATE, **place)
     except psycopg2.Error:
         return None
     return rules.Heir(
@@ -73,7 +73,8 @@ def objection(told):
         and m["upstream_node_id"] == primary["node_id"]
         and m["node_id"] != told.node_id
     ]
-    others = [heir for heir in (_heir(m, m["conninfo"]) for m in siblings) if heir is not None]
+    found = [_heir(m, m["conninfo"], **config.AS_MEMBER) for m in siblings]
+    others = [heir for heir in found if heir is not None]
     why = rules.unfit(me, others, primary["location"])
     if why:
         return why

@@ -9,6 +9,7 @@ import time
 import psycopg2
 
 from ..guard import locks
+from ..guard import sessions
 from ..guard.config import words
 from ..guard.config import write
 from ..guard.probe import Probe
@@ -27,7 +28,7 @@ _CHECK_SECONDS = 1.0
 _MANY_HOSTS = (1, 17)
 
 # The role sees all of this without any right. What holds the lock has to be repmgr's own, or
-# everybody could have clients wait.
+# everybody could have clients wait. The session's own name is what the primary reads.
 _QUERY = f"""
 SELECT r.in_recovery,
        CASE WHEN r.in_recovery THEN c.timeline_id
@@ -39,15 +40,14 @@ SELECT r.in_recovery,
        EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives,
        coalesce(held.ready, false) AS ready,
        coalesce(held.planned, false) AS planned,
-       CASE WHEN %(paused)s THEN pg_try_advisory_lock_shared({locks.CLASS}, {locks.PAUSED})
-            ELSE pg_advisory_unlock_all() IS NULL END AS told
+       set_config('application_name', CASE WHEN %(paused)s THEN '{sessions.ROUTER_PAUSED}'
+                  ELSE '{sessions.ROUTER}' END, false) = '{sessions.ROUTER_PAUSED}' AS told
   FROM (SELECT pg_is_in_recovery() AS in_recovery) r,
        pg_control_checkpoint() c, pg_control_system() s,
        (SELECT bool_or(l.objid = {locks.READY}) AS ready,
                bool_or(l.objid = {locks.PLANNED}) AS planned
           FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_roles o ON o.oid = a.usesysid
-         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-           AND l.classid = {locks.CLASS} AND (o.rolsuper OR o.rolname = 'repmgr')) held
+         WHERE {locks.OURS} AND l.classid = {locks.CLASS}) held
 """
 
 
@@ -63,7 +63,7 @@ class Router:
         self.told = told
         # Whether the primary is to be told that clients wait.
         self.paused = False
-        question = Question(_QUERY, rules.Answer, "repmgr-router", lambda: {"paused": self.paused})
+        question = Question(_QUERY, rules.Answer, sessions.ROUTER, lambda: {"paused": self.paused})
         self.probes = [Probe(p, rules.STEP_SECONDS, question=question) for p in told.members]
         self.console = Console(told.socket_directory, told.port)
         self.names = {p.node_id: p.name for p in told.members}

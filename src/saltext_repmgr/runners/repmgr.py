@@ -26,7 +26,6 @@ from saltext_repmgr.utils import lead_rotation
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import status as telling
 from saltext_repmgr.utils import survey
-from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import answered
 from saltext_repmgr.utils.errors import PillarError
 
@@ -217,7 +216,8 @@ def heal(cluster=None, minion=None):
     cluster
         Name of the cluster (str).
     minion
-        Id of a minion (str) instead; its cluster is meant, and nothing is done without one.
+        Id of a minion (str) instead, as an event says it: the cluster that this minion is a member of
+        by the pillar that the master has for it, and nothing is done where there is none.
 
     Returns a dictionary: ``cluster``, ``ran`` (bool), ``reason`` (str) and, after a run, ``ok``
     (bool; then the exit code is 1 unless it is true). It runs only with ``rejoin: auto`` in
@@ -230,7 +230,7 @@ def heal(cluster=None, minion=None):
 
         salt-run repmgr.heal cluster=foobar
     """
-    spec = _spec(cluster) if minion is None else _spec_of_minion(minion)
+    spec = _spec(cluster) if minion is None else master.spec_of_minion(__opts__, str(minion))
     if spec is None:
         return {"cluster": None, "ran": False, "reason": f"{minion} is no node of a cluster"}
     told = {"cluster": spec.cluster, "ran": False}
@@ -254,14 +254,6 @@ def heal(cluster=None, minion=None):
     if not ok:
         __context__["retcode"] = 1
     return {**told, "ran": True, "ok": ok, "reason": "; ".join(lines)}
-
-
-def _spec_of_minion(minion):
-    values = master.minion_pillar(__opts__, minion)
-    if wanted.PILLAR_KEY not in values:
-        return None
-    spec = wanted.read(values)
-    return spec if minion in [n.name for n in spec.members] else None
 
 
 def _reports(spec):

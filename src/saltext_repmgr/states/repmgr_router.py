@@ -158,12 +158,20 @@ def configured(name):
         /etc/pgbouncer/pgbouncer.ini:
           repmgr_router.configured: []
     """
-    text = router_files.ini(_spec())
+    spec = _spec()
+    query = router_act.auth_query(spec, __opts__["test"])
+    text = router_files.ini(spec, auth_query=query)
     if not __opts__["test"] and not host.holds(name, text):
         router_act.try_out(text)
-    return __states__["file.managed"](
+    done = __states__["file.managed"](
         name, contents=text.splitlines(), user=Layout.os_user, group=Layout.os_user, mode="0640"
     )
+    if query == router_access.FORMER_QUERY:
+        done["comment"] += (
+            f"; a server does not have {router_access.FUNCTION} yet, so PgBouncer goes on to ask the"
+            " former function: run 'salt-run state.orchestrate repmgr.cluster'"
+        )
+    return done
 
 
 @reported
@@ -181,7 +189,8 @@ def pgbouncer_running(name):
           repmgr_router.pgbouncer_running: []
     """
     spec, unit = _spec(), host.units(name)[name]
-    texts = router_files.texts(spec, passwords.router_password(spec))
+    query = router_act.auth_query(spec, __opts__["test"])
+    texts = router_files.texts(spec, passwords.router_password(spec), query)
     if __opts__["test"]:
         stale = [path for path, text in texts.items() if not host.holds(path, text)]
     else:

@@ -1,11 +1,14 @@
 """Hand the events of the spool over to the master, and remove what it has taken."""
 
+import dataclasses
 import fcntl
 import logging
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import server
@@ -49,7 +52,8 @@ def deliver(opts, directory=spool.DIRECTORY):
         found = {name: _event(directory, name) for name in names[start : start + _BATCH]}
         found = {name: event for name, event in found.items() if event}
         if found:
-            send(opts, [spool.message(spec, node, e, standing) for e in found.values()])
+            events = with_details(spec, node, layout, found.values())
+            send(opts, [spool.message(spec, node, event, standing) for event in events])
         for name in found:
             Path(directory, name).unlink(missing_ok=True)
 
@@ -65,6 +69,47 @@ def _event(directory, name):
         log.error("%s; it is kept as %s.unreadable", err, path)
         os.rename(path, f"{path}.unreadable")
         return None
+
+
+def with_details(spec, node, layout, events):
+    """Return the events with what repmgr's history says of them, as this host's server has it, or
+    another one: a witness has none, and a standby may be late."""
+    events = list(events)
+    details = _details(events, lambda: observe.local_connection(spec, layout))
+    left = [event for event in events if event.is_dated and event.name not in details]
+    others = [other for other in spec.data_nodes if other.name != node.name]
+    if left and others:
+        with ThreadPoolExecutor(max_workers=len(others)) as pool:
+            asked = pool.map(
+                lambda other: _details(left, lambda: observe.member_connection(spec, other)),
+                others,
+            )
+        for found in asked:
+            details |= found
+    return [
+        dataclasses.replace(event, details=details.get(event.name) or event.details)
+        for event in events
+    ]
+
+
+def _details(events, connect):
+    """Return ``{name of the event: its details}`` of those that a server has in repmgr's history."""
+    dated = [event for event in events if event.is_dated]
+    parameters = {
+        "names": [event.name for event in dated],
+        "nodes": [event.node_id for event in dated],
+        "events": [event.event for event in dated],
+        "moments": [event.timestamp for event in dated],
+    }
+    try:
+        with connect() as connection:
+            return {
+                row["name"]: row["details"]
+                for row in db.rows(connection, spool.HISTORY, parameters)
+            }
+    except RepmgrError as err:
+        log.debug("repmgr's history cannot be read: %s", err)
+        return {}
 
 
 def standing_of(spec, node, layout):

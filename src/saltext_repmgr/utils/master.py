@@ -4,6 +4,7 @@ import time
 
 import salt.pillar
 import salt.utils.minions
+import salt.utils.verify
 
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils import wanted
@@ -33,8 +34,9 @@ def find_spec(opts, values, cluster=None):
     own = values.get(wanted.PILLAR_KEY) if values else None
     if cluster is None or (isinstance(own, dict) and own.get("cluster") == cluster):
         return wanted.read(values or {})
+    # Exactly: a name with a '*' is no name.
     found = salt.utils.minions.CkMinions(opts).check_minions(
-        f"{wanted.PILLAR_KEY}:cluster:{cluster}", tgt_type="pillar"
+        f"{wanted.PILLAR_KEY}:cluster:{cluster}", tgt_type="pillar_exact"
     )["minions"]
     if not found:
         raise PillarError(
@@ -47,6 +49,25 @@ def find_spec(opts, values, cluster=None):
             ]
         )
     return wanted.read(minion_pillar(opts, sorted(found)[0]))
+
+
+def spec_of_minion(opts, minion_id):
+    """Return the :class:`~saltext_repmgr.utils.spec.ClusterSpec` of which a minion is a member by its
+    own pillar; None where it is a member of none.
+
+    minion_id
+        What an event says, so it may be anything: only an id whose key was accepted is looked up.
+    """
+    if not minion_id or not salt.utils.verify.valid_id(opts, minion_id):
+        return None
+    known = salt.utils.minions.CkMinions(opts).check_minions([minion_id], tgt_type="list")
+    if known["minions"] != [minion_id]:
+        return None
+    values = minion_pillar(opts, minion_id)
+    if wanted.PILLAR_KEY not in values:
+        return None
+    spec = wanted.read(values)
+    return spec if minion_id in [node.name for node in spec.members] else None
 
 
 def minion_pillar(opts, minion_id):

@@ -23,6 +23,9 @@ _SYNONYMS = {
 }
 _DELAY = re.compile(r"\d+(ms|s|min|h|d)?")
 
+# repmgr puts text of its tables there, and has a shell run the command.
+_FROM_TABLES = {"event_notification_command": "dac", "failover_validation_command": "a"}
+
 # (greater, smaller, whether they may be equal): repmgr itself refuses anything else.
 _ORDERED = (
     ("archive_ready_critical", "archive_ready_warning", False),
@@ -47,10 +50,24 @@ def read(problems, key, value):
             problems.add(setting_key, f"cannot be set here; {OWNED[name]}")
         else:
             checked = _CHECKS[PARAMETERS[name].kind](problems, setting_key, found, PARAMETERS[name])
+            _no_text_for_a_shell(problems, setting_key, name, checked)
             if checked is not None:
                 settings[name] = checked
     _together(problems, key, settings, mapping)
     return settings
+
+
+def _no_text_for_a_shell(problems, key, name, value):
+    if not isinstance(value, str):
+        return
+    for letter in re.findall("%(.)", value):
+        if letter in _FROM_TABLES.get(name, ""):
+            problems.add(
+                key,
+                f"contains '%{letter}': repmgr puts text of its tables there and has a shell run the"
+                " command, so that its role could run programs as postgres. Remove it; the command"
+                " can read that text from repmgr.events or repmgr.nodes",
+            )
 
 
 def _bool(problems, key, value, _):

@@ -28,8 +28,10 @@ AWAY_SECONDS = 3
 _STEP_SECONDS = 0.01
 
 _SESSION = "repmgr-password-"
+# Anybody may call a session so; those of repmgr's role count.
 _ARMED = """
-SELECT application_name AS name FROM pg_stat_activity WHERE application_name = ANY (%(names)s)
+SELECT application_name AS name FROM pg_stat_activity
+ WHERE application_name = ANY (%(names)s) AND usename = %(role)s
 """
 _TAKE = "SELECT pg_advisory_lock(%(class)s, %(lock)s)"
 
@@ -103,7 +105,7 @@ def _session(node):
 
 def _armed(connection, nodes):
     names = {_session(node): node for node in nodes}
-    rows = db.rows(connection, _ARMED, {"names": list(names)})
+    rows = db.rows(connection, _ARMED, {"names": list(names), "role": ROLE_NAME})
     return [names[row["name"]] for row in rows]
 
 

@@ -10,6 +10,7 @@ from saltext_repmgr.utils import db
 from saltext_repmgr.utils import metadata
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import passwords
+from saltext_repmgr.utils import router_act
 from saltext_repmgr.utils import router_files
 from saltext_repmgr.utils import router_observe
 from saltext_repmgr.utils.errors import CommandFailed
@@ -119,7 +120,8 @@ def _have(spec, password, detour, auth_user):
     """Have PgBouncer use these; it goes on with its connections."""
     listed = router_files.userlist(password, detour)
     passwords.write(router_files.USERLIST, listed, 0o640)
-    passwords.write(router_files.INI, router_files.ini(spec, auth_user), 0o640)
+    text = router_files.ini(spec, auth_user, router_act.auth_query(spec))
+    passwords.write(router_files.INI, text, 0o640)
     act.restart_daemon(router_files.SERVICE, "reload")
     found = ""
     for _ in act.polls(_RELOAD_SECONDS):

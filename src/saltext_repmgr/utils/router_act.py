@@ -7,18 +7,24 @@ import tempfile
 from pathlib import Path
 
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import passwords
+from saltext_repmgr.utils import router_access
 from saltext_repmgr.utils import router_files
 from saltext_repmgr.utils import router_observe
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import NotInstalledError
 from saltext_repmgr.utils.errors import Refused
+from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.spec import ROUTER_ROLE
 from saltext_repmgr.utils.spec import Layout
 
 # It takes some milliseconds, on a host that has nothing else to do.
 _TRIAL_SECONDS = 30
 # Given in octal, shown as a decimal.
 _MODE = "unix_socket_mode"
+_FUNCTION = f"SELECT to_regprocedure('{router_access.FUNCTION}') IS NOT NULL AS there"
 _WORDS = {"true": "1", "yes": "1", "on": "1", "false": "0", "no": "0", "off": "0"}
 
 
@@ -35,6 +41,45 @@ def have_databases():
     path.write_text("[databases]\n", encoding="ascii")
     account = pwd.getpwnam(Layout.os_user)
     os.chown(path, account.pw_uid, account.pw_gid)
+
+
+def auth_query(spec, test=False):
+    """Return by which query PgBouncer is to look up its clients.
+
+    The function that it calls is made on the primary. Where the file in force has the query of a
+    release before, that stays until every server that answers has the new function.
+
+    test
+        Whether to say what comes of an orchestration, which makes the function first.
+    """
+    try:
+        text = Path(router_files.INI).read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    before = f"auth_query = {router_access.FORMER_QUERY}\n" in text
+    if test or not before or _all_have_function(spec):
+        return router_access.AUTH_QUERY
+    return router_access.FORMER_QUERY
+
+
+def _all_have_function(spec):
+    password = passwords.router_password(spec)
+    said = [
+        _has_function(spec, node, name, password)
+        for node in spec.data_nodes
+        for name in spec.pgbouncer.databases
+    ]
+    return True in said and False not in said
+
+
+def _has_function(spec, node, database, password):
+    """Whether a server has it; None where it cannot be asked, or has no such database."""
+    where = (node.host, spec.postgres.port, ROUTER_ROLE, database)
+    try:
+        with db.connect(*where, password=password) as connection:
+            return db.row(connection, _FUNCTION)["there"]
+    except RepmgrError:
+        return None
 
 
 def try_out(text):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from saltext_repmgr import guard
 from saltext_repmgr import router
+from saltext_repmgr.guard import config
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import quoting
 from saltext_repmgr.utils import repmgr_conf
@@ -64,12 +65,16 @@ RestartSec=200ms
 LimitNOFILE=65536
 """
 
+_IGNORED = "ignore_startup_parameters"
+# PgBouncer 1.20 to 1.26.0 can be stopped by whoever reaches its port where this is not among them
+# (CVE-2026-107349).
+_ALWAYS_IGNORED = "options"
 # What pillar's settings may change: a host that is gone is given up after seconds and not after
 # minutes, and tried again at once.
 DEFAULTS = {
     "listen_addr": "*",
     "logfile": "/var/log/postgresql/pgbouncer.log",
-    "ignore_startup_parameters": "extra_float_digits",
+    _IGNORED: f"extra_float_digits,{_ALWAYS_IGNORED}",
     "server_connect_timeout": 2,
     "server_login_retry": 0.2,
     "server_fast_close": 1,
@@ -80,11 +85,11 @@ DEFAULTS = {
 }
 
 
-def settings(spec, auth_user=ROUTER_ROLE, layout=Layout):
+def settings(spec, auth_user=ROUTER_ROLE, auth_query=router_access.AUTH_QUERY, layout=Layout):
     """Return all settings of ``pgbouncer.ini`` by name, as text.
 
-    auth_user
-        The role as which PgBouncer looks up its clients.
+    auth_user, auth_query
+        The role as which PgBouncer looks up its clients, and what it asks for that.
     """
     wanted = spec.pgbouncer
     found = {
@@ -96,19 +101,26 @@ def settings(spec, auth_user=ROUTER_ROLE, layout=Layout):
         "auth_type": "scram-sha-256",
         "auth_file": USERLIST,
         "auth_user": auth_user,
-        "auth_query": router_access.AUTH_QUERY,
+        "auth_query": auth_query,
         "admin_users": layout.os_user,
     }
+    found[_IGNORED] = _with_options(str(found[_IGNORED]))
     return {name: _text(value) for name, value in sorted(found.items())}
+
+
+def _with_options(listed):
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    return ",".join(names if _ALWAYS_IGNORED in names else [*names, _ALWAYS_IGNORED])
 
 
 def _text(value):
     return str(int(value)) if isinstance(value, bool) else str(value)
 
 
-def ini(spec, auth_user=ROUTER_ROLE):
+def ini(spec, auth_user=ROUTER_ROLE, auth_query=router_access.AUTH_QUERY):
     """Return the text of ``pgbouncer.ini``; there is no secret in it."""
-    lines = [f"{name} = {value}\n" for name, value in settings(spec, auth_user).items()]
+    found = settings(spec, auth_user, auth_query)
+    lines = [f"{name} = {value}\n" for name, value in found.items()]
     return (
         "; Written by Salt (saltext-repmgr); change the pillar 'repmgr' instead.\n"
         f"; Where the databases are, repmgr-router says.\n%include {DATABASES}\n"
@@ -177,13 +189,13 @@ def drop_in():
     return _DROP_IN
 
 
-def texts(spec, password):
+def texts(spec, password, auth_query=router_access.AUTH_QUERY):
     """Return ``{path: text}`` of what PgBouncer reads when it starts.
 
     password
         Of its role.
     """
-    return {INI: ini(spec), USERLIST: userlist(password), DROP_IN: _DROP_IN}
+    return {INI: ini(spec, auth_query=auth_query), USERLIST: userlist(password), DROP_IN: _DROP_IN}
 
 
 def _programs():
@@ -207,7 +219,7 @@ def _configuration(spec, name):
                 node.address or node.host,
                 spec.postgres.port,
                 ROUTER_DATABASE,
-                options=db.KEEPALIVES,
+                options=f"{config.PINNED} {db.KEEPALIVES}",
             ),
         }
         for node in spec.data_nodes

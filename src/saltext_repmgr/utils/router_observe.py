@@ -20,9 +20,10 @@ _PATIENCE = 2.0
 _HOLDS = "holds"
 # Where clients of this host connect to, by what PgBouncer listens to.
 _ANY = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+# As PgBouncer's role, in a database of somebody else, who says where names are looked up first.
 _QUERY = (
-    "SELECT pg_is_in_recovery() AS in_recovery,"
-    f" to_regprocedure('{router_access.FUNCTION}') IS NOT NULL AS ready"
+    "SELECT pg_catalog.pg_is_in_recovery() AS in_recovery,"
+    f" pg_catalog.to_regprocedure('{router_access.FUNCTION}') IS NOT NULL AS ready"
 )
 
 

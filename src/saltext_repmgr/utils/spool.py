@@ -16,17 +16,25 @@ from saltext_repmgr.utils.errors import ParseError
 
 DIRECTORY = "/var/spool/repmgr"
 PROGRAM = "/usr/local/lib/repmgr-guard/spool-event"
-# The details go through a here-document, whose lines the shell does not interpret: they may hold
-# anything that PostgreSQL says. repmgr cuts a command off after 1023 bytes, and a
-# here-document without its end is read as far as it goes.
-_END = "end-of-details"
-COMMAND = f'{PROGRAM} {DIRECTORY} %n %e %s "%p" "%t" <<\\{_END}\n%d\n{_END}'
+# A shell runs it. So repmgr puts numbers, its own names of events and moments there, and no text of
+# its tables, to which its role may write what it likes: the details are read from its history.
+COMMAND = f'{PROGRAM} {DIRECTORY} %n %e %s "%p" "%t" </dev/null'
 
 SUFFIX = ".event"
 DROPPED = "dropped"
 DROPPED_EVENT = "events_dropped"
 _MAX_BYTES = 65536
 _EVENT = re.compile(r"[a-z0-9_]+")
+# As PostgreSQL writes it with its default DateStyle, and repmgr itself where no server gave it one.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?([+-]\d\d(:?\d\d)?)?")
+# SQL: the details of events in repmgr's history.
+HISTORY = """
+SELECT w.name, e.details
+  FROM unnest(%(names)s::text[], %(nodes)s::int[], %(events)s::text[], %(moments)s::timestamptz[])
+       AS w (name, node_id, event, moment)
+  JOIN repmgr.events e ON e.node_id = w.node_id AND e.event = w.event
+                      AND e.event_timestamp = w.moment
+"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,8 @@ class Event:
         number of the process, so it is unique on its host and sorts by time.
     primary_id
         repmgr's ``%p``, which it gives for some events only.
+    details
+        repmgr's sentence about it, which is not in the file: see :data:`HISTORY`.
     """
 
     name: str
@@ -46,7 +56,12 @@ class Event:
     success: bool
     primary_id: int | None
     timestamp: str
-    details: str
+    details: str = ""
+
+    @property
+    def is_dated(self):
+        """Whether :data:`HISTORY` can find it."""
+        return self.node_id is not None and bool(_MOMENT.fullmatch(self.timestamp))
 
 
 def source():
@@ -86,10 +101,11 @@ def _text(path):
 
 def parse(name, text):
     """Return the :class:`Event` that a file of the spool holds."""
-    head, blank, details = text.partition("\n\n")
-    fields = dict(line.partition("=")[::2] for line in head.splitlines())
+    # What stands after a blank line, a release before this one wrote.
+    head = text.partition("\n\n")[0]
+    fields = dict(line.partition("=")[::2] for line in head.split("\n"))
     event = fields.get("event", "")
-    if not blank or not _EVENT.fullmatch(event):
+    if not _EVENT.fullmatch(event):
         raise ParseError(f"{name} in the spool of events is not what spool-event writes")
     return Event(
         name=name,
@@ -98,8 +114,6 @@ def parse(name, text):
         success=fields.get("success") == "1",
         primary_id=_number(fields.get("primary_id")),
         timestamp=fields.get("timestamp", ""),
-        # repmgr escapes for double quotes, which are not used.
-        details=details.rstrip("\n").replace('\\"', '"'),
     )
 
 

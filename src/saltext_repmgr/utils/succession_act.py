@@ -59,7 +59,7 @@ SELECT (SELECT priority FROM repmgr.nodes WHERE node_id = %(id)s) AS priority,
        (SELECT string_agg(a.pid || ' ' || a.backend_start, ', ' ORDER BY a.pid)
           FROM pg_stat_activity a JOIN pg_roles o ON o.oid = a.usesysid
          WHERE o.rolsuper AND a.application_name = %(claim)s) AS claim,
-       EXISTS (SELECT FROM pg_stat_activity WHERE application_name = '{sessions.VOTE}') AS voting,
+       {sessions.VOTING} AS voting,
        EXISTS (SELECT FROM pg_stat_activity a JOIN pg_roles o ON o.oid = a.usesysid
                 WHERE o.rolsuper AND a.application_name = %(recorded)s) AS recorded
 """

@@ -8,6 +8,7 @@ import contextlib
 import time
 
 from saltext_repmgr.guard import locks
+from saltext_repmgr.guard import sessions as names
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import pause
@@ -45,7 +46,6 @@ WATCH_SECONDS = 20
 # Where the new primary is lost at once, another one is it by then.
 SUCCEED_SECONDS = 60
 TAKEOVER = "repmgr-takeover"
-ROUTER = "repmgr-router"
 
 _TAKE = "SELECT pg_try_advisory_lock(%(class)s, %(lock)s) AS taken"
 # Anybody may call a session so; those of another role do not count.
@@ -228,12 +228,12 @@ def have_clients_wait(connection):
 def _await_routers(connection):
     """Wait until every router that looks at this server has paused."""
     for _ in looks(ROUTER_SECONDS, 0.02):
-        routers = sessions(connection, ROUTER, ROUTER_ROLE)
-        paused = locks_held(connection).count(locks.PAUSED)
-        if paused >= routers:
+        waiting = sessions(connection, names.ROUTER, ROUTER_ROLE)
+        if not waiting:
             return
+    routers = waiting + sessions(connection, names.ROUTER_PAUSED, ROUTER_ROLE)
     raise CommandFailed(
-        f"{routers - paused} of {routers} PgBouncers did not pause within {ROUTER_SECONDS} s; nothing"
+        f"{waiting} of {routers} PgBouncers did not pause within {ROUTER_SECONDS} s; nothing"
         " was changed, and their clients continue. Either a transaction stays open ('SHOW SERVERS' in"
         " the console of PgBouncer), or a PgBouncer hangs ('salt-run repmgr.status' names it)"
     )

@@ -53,6 +53,8 @@ Description=old history of the repmgr cluster {cluster} is deleted
 [Service]
 Type=oneshot
 User={user}
+# A superuser's session takes no function from a schema of somebody else.
+Environment="PGOPTIONS=-c search_path="
 ExecStart={bindir}/psql -Xq -h {socket} -p {port} -d {database} -c "{statement}"
 """
 _PURGE_TIMER = """\

@@ -1,11 +1,7 @@
-# For the master's reactor: heal the cluster that an event is about, where pillar says
-# 'rejoin: auto'. Whether there is anything to do is decided by the runner, and not here: what
-# an event says may be long over.
+# For the master's reactor: heal the cluster of the minion that sent an event, where pillar says
+# 'rejoin: auto'. Nothing else of the event counts: what it says may be long over, and any minion may
+# send any tag. Whether there is anything to do is decided by the runner, and not here.
 heal:
   runner.repmgr.heal:
     - args:
-{%- if tag.startswith('repmgr/') %}
-      - cluster: {{ tag.split('/')[1] | tojson }}
-{%- else %}
-      - minion: {{ data['id'] | tojson }}
-{%- endif %}
+      - minion: {{ data.get('id', '') | tojson }}

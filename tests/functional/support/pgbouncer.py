@@ -230,6 +230,13 @@ class Stage:
                 server.signal(signal.SIGCONT)
             server.stop()
 
+    def await_replay(self):
+        """Return when the standby has all of the primary."""
+        first, second = self.servers
+        position = first.sql("SELECT pg_current_wal_lsn()")
+        replayed = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
+        until(lambda: second.sql(replayed) == "t", "the standby has all of it")
+
     # -- looks --------------------------------------------------------------------------
 
     def client(self, database="app", user=CLIENT[0], password=CLIENT[1], sslmode="prefer"):

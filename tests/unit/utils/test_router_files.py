@@ -84,6 +84,21 @@ def test_settings_of_the_pillar_count():
     assert (found["listen_port"], found["auth_type"]) == ("6432", "scram-sha-256")
 
 
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (None, "extra_float_digits,options"),
+        ("extra_float_digits", "extra_float_digits,options"),
+        ("options , search_path", "options,search_path"),
+        ("search_path,extra_options", "search_path,extra_options,options"),
+    ],
+)
+def test_options_of_clients_are_always_ignored(given, written):
+    settings = {} if given is None else {"ignore_startup_parameters": given}
+    found = router_files.settings(spec_of(settings=settings))
+    assert found["ignore_startup_parameters"] == written
+
+
 def test_the_daemon_reads_what_is_written_for_it(tmp_path):
     spec = spec_of(hosts=HOSTS)
     path = tmp_path / "router.json"
