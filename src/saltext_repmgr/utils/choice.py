@@ -8,6 +8,7 @@ from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.plan import PROMOTE
 from saltext_repmgr.utils.plan import describe_data
+from saltext_repmgr.utils.plan import missing_data
 from saltext_repmgr.utils.plan import primaries
 from saltext_repmgr.utils.plan import reached
 from saltext_repmgr.utils.plan import two_primaries
@@ -76,7 +77,7 @@ def _restart(own, standbys):
             f"{candidates[0]} was the primary on timeline {top} and is down",
             system_identifier=own[candidates[0]].data.control.system_identifier,
         )
-    listed = "; ".join(f"{n}: {describe_data(s)}" for n, s in own.items())
+    listed = "; ".join(f"{n}: {missing_data(s) or describe_data(s)}" for n, s in own.items())
     return Choice(None, "", problem=f"no primary can be told: {listed}. {PROMOTE}")
 
 
@@ -89,6 +90,10 @@ def _timeline(seen):
 def _first(spec, own):
     """No standby anywhere: the first build, or one that was cut off early."""
     first = spec.bootstrap_primary.name
+    for name, seen in own.items():
+        missing = missing_data(seen)
+        if missing and (name == first or not spec.force):
+            return Choice(None, "", problem=f"no primary can be told: {missing}")
     bare = own[first].data.content is not Content.POSTGRES or own[first].untouched
     former = [
         n

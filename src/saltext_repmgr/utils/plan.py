@@ -176,6 +176,9 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
     live = primaries(spec, servers)
     if len(live) > 1:
         return Plan(None, refusal=two_primaries(servers, live))
+    missing = missing_data(seen)
+    if missing:
+        return Plan(None, refusal=missing)
     if node.is_witness:
         assumed = run.primary if run.assume else None
         return _witness(spec, node, seen, live[0] if live else assumed)
@@ -184,6 +187,32 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
     if live:
         return _from_source(node, seen, _join(spec, node, seen, live[0], servers[live[0]]))
     return _without_primary(spec, node, seen, run)
+
+
+def missing_data(seen: Observation):
+    """Return why a data directory must not be taken for a new or an empty one, or ''.
+
+    Whatever is written below a mount point whose disk is missing fills the disk of the system, and
+    hides the data once the disk is back.
+    """
+    data = seen.data
+    if data.unmounted:
+        return (
+            f"{data.unmounted} is not mounted on {seen.node}, and the data directory {data.path} is"
+            " there or below it. Nothing was touched. Mount it ('systemctl start"
+            f" {data.unmounted}' on {seen.node}) and run again. If nothing is to be mounted there"
+            " any more, take it out of /etc/fstab, or remove its unit, and run 'systemctl"
+            " daemon-reload' first"
+        )
+    gone = data.content in (Content.ABSENT, Content.EMPTY)
+    if not gone or not seen.member or seen.cloning or data.unfinished_clone:
+        return ""
+    return (
+        f"{seen.node} was a member, and its data directory {data.path} is {data.content.value}: its"
+        " disk may not be mounted. Nothing was touched. Mount the disk and run again. If the data"
+        f" of {seen.node} are lost for good, 'salt {seen.node} repmgr_node.data_lost' lets the next"
+        " run build it anew"
+    )
 
 
 def _leave(spec, node, seen, run):
@@ -271,7 +300,7 @@ PROMOTE = (
 def describe_data(seen: Observation):
     """Return in words what lies in the data directory."""
     data = seen.data
-    if data.unfinished_clone:
+    if data.unfinished_clone and data.content not in (Content.ABSENT, Content.EMPTY):
         return f"{data.path} holds an unfinished clone"
     if data.content is not Content.POSTGRES:
         return f"{data.path} is {data.content.value}" + (

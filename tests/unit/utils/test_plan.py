@@ -122,6 +122,61 @@ def test_a_standby_joins_the_live_primary(lies, expected):
     assert steps(decided) == expected
 
 
+class TestMissingData:
+    """A disk that is not mounted looks like a data directory that nobody has used yet."""
+
+    GONE = (BARE, data(Content.EMPTY))
+
+    @pytest.mark.parametrize("spec", [SPEC, FORCED], ids=["plain", "forced"])
+    @pytest.mark.parametrize("lies", GONE, ids=["absent", "empty"])
+    def test_a_member_without_its_data_is_left_alone(self, spec, lies):
+        for name, run, members in (
+            ("node2", Run(), {"node1": server()}),
+            ("node1", Run(primary="node1", new=True), {}),
+            ("node2", Run(primary="node1", new=True, assume=True), {}),
+            ("node4", Run(), {"node1": server()}),
+        ):
+            decided = plan.decide(spec, NODES[name], seen(name, lies, member=True, **members), run)
+            assert decided.actions == ()
+            assert f"{name} was a member, and its data directory {PATH} is" in decided.refusal
+            assert f"'salt {name} repmgr_node.data_lost'" in decided.refusal
+
+    @pytest.mark.parametrize("member", [True, False], ids=["member", "new"])
+    @pytest.mark.parametrize(
+        "lies",
+        [
+            data(Content.ABSENT, unmounted="/var/lib/postgresql"),
+            data(Content.EMPTY, unmounted="/var/lib/postgresql", unfinished_clone=True),
+            data(Content.FILES, unmounted="/var/lib/postgresql", unfinished_clone=True),
+        ],
+        ids=["absent", "marked", "partial"],
+    )
+    def test_nothing_is_put_below_a_mount_point_without_its_disk(self, lies, member):
+        for name, run, members in (
+            ("node2", Run(), {"node1": server()}),
+            ("node1", Run(primary="node1", new=True), {}),
+            ("node4", Run(), {"node1": server()}),
+        ):
+            decided = plan.decide(
+                SPEC, NODES[name], seen(name, lies, member=member, **members), run
+            )
+            assert decided.actions == ()
+            assert f"/var/lib/postgresql is not mounted on {name}" in decided.refusal
+
+    @pytest.mark.parametrize(
+        ("lies", "cloning"),
+        [
+            (data(Content.ABSENT, unfinished_clone=True), False),
+            (data(Content.EMPTY, unfinished_clone=True), False),
+            (data(Content.EMPTY), True),
+        ],
+        ids=["moved aside", "cut off", "under way"],
+    )
+    def test_a_clone_that_is_due_goes_on(self, lies, cloning):
+        at = seen("node2", lies, member=True, cloning=cloning, node1=server())
+        assert steps(plan.decide(SPEC, NODES["node2"], at)) == JOIN
+
+
 REFUSALS = {
     "foreign": (data(control=control(FOREIGN)), "system identifier 7000000000000000002"),
     "files": (data(Content.FILES), "PostgreSQL did not make"),
