@@ -10,6 +10,7 @@ from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import unattended
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
@@ -123,6 +124,8 @@ def leave(layout, units):
         act.stop(layout)
     if Path(layout.config_directory).is_dir():
         Path(layout.start_file).write_text(_LEFT, encoding="utf-8")
+    for path in unattended.node_files(layout.version):
+        Path(path).unlink(missing_ok=True)
     # Last, as it is what tells a member: a run that was cut off is taken up again.
     os.replace(layout.settings_file, f"{layout.settings_file}.left")
     host.change(["systemctl", "daemon-reload"])

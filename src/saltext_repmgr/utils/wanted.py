@@ -8,6 +8,7 @@ from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import release
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import spool
+from saltext_repmgr.utils import unattended
 from saltext_repmgr.utils.errors import PillarError
 from saltext_repmgr.utils.plan import Run
 from saltext_repmgr.utils.repmgr_parameters import effective
@@ -284,6 +285,7 @@ def describe(spec, node, layout):
         "data_directory": layout.data_directory,
         "config_directory": layout.config_directory,
         "packages": packages(spec, layout),
+        "unattended": unattended.node_files(layout.version),
         "hosts": host_entries(spec),
         "repmgr_conf": layout.repmgr_conf,
         "repmgr_conf_text": repmgr_conf.render(repmgr_conf.node_settings(spec, node, layout)),
