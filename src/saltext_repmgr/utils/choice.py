@@ -11,6 +11,7 @@ from saltext_repmgr.utils.plan import describe_data
 from saltext_repmgr.utils.plan import missing_data
 from saltext_repmgr.utils.plan import primaries
 from saltext_repmgr.utils.plan import reached
+from saltext_repmgr.utils.plan import renumbered_primary
 from saltext_repmgr.utils.plan import two_primaries
 from saltext_repmgr.utils.spec import ClusterSpec
 
@@ -41,6 +42,9 @@ def choose_primary(spec: ClusterSpec, said: Mapping[str, Observation]) -> Choice
     if len(live) > 1:
         return Choice(None, "", problem=two_primaries(servers, live))
     if live:
+        renumbered = renumbered_primary(servers[live[0]], spec.nodes[live[0]])
+        if renumbered:
+            return Choice(None, "", problem=renumbered)
         return Choice(live[0], f"{live[0]} is the primary on timeline {servers[live[0]].timeline}")
     if silent:
         return Choice(

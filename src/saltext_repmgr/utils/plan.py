@@ -228,7 +228,28 @@ def _leave(spec, node, seen, run):
     return Plan(None, (Action(Step.LEAVE, "it was a member"),), notes=notes)
 
 
+def namesakes(server: Server, node: NodeSpec):
+    """Return the records of a node under other ids than pillar's."""
+    return [r for r in server.nodes or () if r.node_name == node.name and r.node_id != node.id]
+
+
+def renumbered_primary(server: Server, node: NodeSpec):
+    """Return why the id of a primary cannot be another one now, or ''."""
+    former = namesakes(server, node)
+    if not former:
+        return ""
+    return (
+        f"repmgr.nodes.{node.name}.id: {node.name} is the primary and registered with the id"
+        f" {former[0].node_id}, pillar says {node.id}. A primary keeps its id. Nothing was touched."
+        f" Write 'id: {former[0].node_id}', or move the primary first ('salt-run"
+        " repmgr.switchover') and change the id then"
+    )
+
+
 def _primary_running(spec, node, seen):
+    renumbered = renumbered_primary(seen.server, node)
+    if renumbered:
+        return Plan(None, refusal=renumbered)
     actions = registration(spec, node, seen.server, seen.server, Role.PRIMARY)
     notes = ()
     if spec.bootstrap_primary.name != node.name:
@@ -541,7 +562,7 @@ def _witness(spec, node, seen, primary):
     if server is not None and seen.server is not None:
         upstream = spec.nodes[primary]
         differs = _record_differs(
-            spec, node, server.record(node.id), Role.WITNESS, upstream
+            spec, node, server, Role.WITNESS, upstream
         ) or _witness_copy_differs(seen.server, server, upstream)
     else:
         differs = "its registration cannot be seen yet"
@@ -570,12 +591,16 @@ def registration(spec, node, own, primary, role):
     upstream = None
     if role is Role.STANDBY and own is not None:
         upstream = upstreams.upstream_of(spec, own)
-    differs = _record_differs(spec, node, primary.record(node.id), role, upstream)
+    differs = _record_differs(spec, node, primary, role, upstream)
     return (Action(Step.REGISTER, differs),) if differs else ()
 
 
-def _record_differs(spec, node, record, role, upstream):
-    """Return in words how the metadata differ from pillar and reality, or ''."""
+def _record_differs(spec, node, primary, role, upstream):
+    """Return in words how the primary's metadata differ from pillar and reality, or ''."""
+    record, former = primary.record(node.id), namesakes(primary, node)
+    if former:
+        ids = " and ".join(str(r.node_id) for r in former)
+        return f"{node.name} is registered with the id {ids}, not {node.id}"
     if record is None:
         return f"node {node.id} is not in the metadata"
     if record.drained is not None:

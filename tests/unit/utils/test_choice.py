@@ -1,5 +1,7 @@
 """Whom an orchestration goes by as the primary."""
 
+import dataclasses
+
 from saltext_repmgr.utils import choice
 from tests.unit.utils.test_plan import BARE
 from tests.unit.utils.test_plan import FORCED
@@ -51,6 +53,13 @@ class TestChoice:
         own = server(timeline=2, nodes=(record("node2", "primary"),))
         choice = self.choose(seen("node1", data()), seen("node2", data(), own), seen("node3"))
         assert (choice.primary, choice.new) == ("node2", False)
+
+    def test_unless_pillar_has_another_id_for_it(self):
+        nodes = {**SPEC.nodes, "node1": dataclasses.replace(SPEC.nodes["node1"], id=7)}
+        spec = dataclasses.replace(SPEC, nodes=nodes)
+        choice = self.choose(seen("node1", data(), server()), seen("node2"), spec=spec)
+        assert choice.primary is None
+        assert "Write 'id: 1'" in choice.problem
 
     def test_also_when_only_others_see_it(self):
         own = server(timeline=2, nodes=(record("node2", "primary"),))

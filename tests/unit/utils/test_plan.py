@@ -122,6 +122,36 @@ def test_a_standby_joins_the_live_primary(lies, expected):
     assert steps(decided) == expected
 
 
+class TestRenumbered:
+    """A machine that was set up anew under its old name, and got a new id in pillar."""
+
+    NODES = {**NODES, "node2": dataclasses.replace(NODES["node2"], id=7)}
+    SPEC = dataclasses.replace(SPEC, nodes=NODES)
+
+    def test_its_record_gets_the_new_id(self):
+        node = self.NODES["node2"]
+        at = seen("node2", data(standby=True), standby(), node1=server())
+        decided = plan.decide(self.SPEC, node, at)
+        (action,) = [a for a in decided.actions if a.step is Step.REGISTER]
+        assert action.reason == "node2 is registered with the id 2, not 7"
+        bare = plan.decide(self.SPEC, node, seen("node2", node1=server()))
+        assert steps(bare) == JOIN
+
+    def test_a_record_with_the_new_id_does_not_hide_the_old_one(self):
+        new = dataclasses.replace(RECORDS[1], node_id=7)
+        at = seen("node2", data(standby=True), standby(), node1=server(nodes=(*RECORDS, new)))
+        decided = plan.decide(self.SPEC, self.NODES["node2"], at)
+        assert "registered with the id 2, not 7" in decided.actions[-1].reason
+
+    def test_a_primary_keeps_its_id(self):
+        nodes = {**NODES, "node1": dataclasses.replace(NODES["node1"], id=7)}
+        spec = dataclasses.replace(SPEC, nodes=nodes)
+        decided = plan.decide(spec, nodes["node1"], seen("node1", data(), server()))
+        assert decided.actions == ()
+        assert "repmgr.nodes.node1.id: node1 is the primary and registered" in decided.refusal
+        assert "Write 'id: 1'" in decided.refusal
+
+
 class TestMissingData:
     """A disk that is not mounted looks like a data directory that nobody has used yet."""
 

@@ -120,8 +120,8 @@ def test_repmgrd_is_older_than_the_files_it_reads():
 )
 def test_the_unit_changes_with_what_repmgrd_reads_at_its_start_only(settings, restarts):
     plain, other = pillar.read(GOOD), pillar.read(changed({"settings": settings}))
-    before = wanted.repmgrd_unit(plain, LAYOUT)
-    assert (wanted.repmgrd_unit(other, LAYOUT) != before) is restarts
+    before = wanted.repmgrd_unit(plain, plain.nodes["node2"], LAYOUT)
+    assert (wanted.repmgrd_unit(other, other.nodes["node2"], LAYOUT) != before) is restarts
 
 
 def test_history_is_deleted_by_what_runs_on_the_node_alone():
