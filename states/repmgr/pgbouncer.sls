@@ -12,6 +12,16 @@
     - mode: '0644'
     - makedirs: True
 
+# Unattended upgrades would end the connections of all clients.
+{%- for path, text in router.unattended.items() %}
+
+{{ path }}:
+  file.managed:
+    - contents: {{ text | tojson }}
+    - mode: '0644'
+    - makedirs: True
+{%- endfor %}
+
 packages of PgBouncer on {{ router.name }}:
   pkg.installed:
     - pkgs: {{ router.packages | tojson }}

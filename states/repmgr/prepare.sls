@@ -27,6 +27,16 @@
         create_main_cluster = false
     - makedirs: True
 
+# Packages are upgraded by 'salt-run repmgr.upgrade', and not on all nodes in one night.
+{%- for path, text in node.unattended.items() %}
+
+{{ path }}:
+  file.managed:
+    - contents: {{ text | tojson }}
+    - mode: '0644'
+    - makedirs: True
+{%- endfor %}
+
 {%- if salt['file.find']('/var/lib/dpkg/updates', type='f') %}
 
 # A host that went down while packages were unpacked takes no others before this.

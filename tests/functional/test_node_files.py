@@ -51,7 +51,9 @@ def test_sudo_allows_what_repmgr_runs_and_nothing_else(sudoers, layout):
 
 def test_systemd_takes_the_unit_of_repmgrd(layout, tmp_path):
     path = tmp_path / "repmgrd.service"
-    path.write_text(wanted.repmgrd_unit(pillar.read(GOOD), layout), encoding="utf-8")
+    spec = pillar.read(GOOD)
+    unit = wanted.repmgrd_unit(spec, spec.nodes["node2"], layout)
+    path.write_text(unit, encoding="utf-8")
     done = subprocess.run(
         ["systemd-analyze", "verify", str(path)], capture_output=True, encoding="utf-8", check=False
     )

@@ -108,6 +108,7 @@ def slow(cluster):
     node = cluster.lab["node3"]
     node.run(["systemctl", "stop", "repmgrd", f"postgresql@{cluster.version}-main"])
     node.sh(f"rm -rf /var/lib/postgresql/{cluster.version}/main")
+    cluster.lab.salt_call("node3", "repmgr_node.data_lost")
     yield node
     cluster.publish(settings={})
 

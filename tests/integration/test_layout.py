@@ -108,6 +108,65 @@ def test_a_second_run_changes_nothing(cluster, built):
     assert [cluster.started(host.name) for host in cluster.nodes] == before
 
 
+class TestDiskThatIsNotMounted:
+    """node2's data are on a disk of their own, at /srv/pg."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def node2(cluster, built):
+        host = cluster.lab["node2"]
+        units = ["repmgrd", f"postgresql@{cluster.version}-prod"]
+        host.run(["systemctl", "stop", *units])
+        host.sh("mv /srv/pg /srv/disk && mkdir /srv/pg && mount --bind /srv/disk /srv/pg")
+        assert host.sh("ls /srv/pg/prod/PG_VERSION")
+        host.sh("umount /srv/pg")
+        yield host
+
+    def untouched(self, node2):
+        assert node2.sh("find /srv/pg").split() == ["/srv/pg"]
+        return True
+
+    def test_nothing_is_cloned_below_the_mount_point(self, cluster, node2):
+        for words in (("test=True",), ()):
+            run = cluster.orchestrate(*words)
+            said = run.nodes("standbys 1")["node2"]["role of node2"]
+            assert said["result"] is False
+            assert "node2 was a member, and its data directory /srv/pg/prod" in said["comment"]
+            assert "'salt node2 repmgr_node.data_lost'" in said["comment"]
+            assert not run.ok and self.untouched(node2)
+
+    def test_a_disk_that_systemd_knows_is_named(self, cluster, node2):
+        node2.sh("echo '/srv/disk /srv/pg none bind 0 0' >> /etc/fstab; systemctl daemon-reload")
+        said = cluster.apply("node2")["role of node2"]["comment"]
+        assert "/srv/pg is not mounted on node2" in said
+        lost = cluster.lab.salt_call("node2", "repmgr_node.data_lost")
+        assert lost.returncode and "is not mounted" in lost.stdout + lost.stderr
+        assert self.untouched(node2)
+
+    def test_once_it_is_mounted_the_data_are_the_old_ones(self, cluster, node2):
+        node2.run(["systemctl", "start", "/srv/pg"])
+        lost = cluster.lab.salt_call("node2", "repmgr_node.data_lost")
+        assert lost.returncode and "are not lost" in lost.stdout + lost.stderr
+        before = node2.sh("stat -c %i /srv/pg/prod/PG_VERSION")
+        run = cluster.orchestrate()
+        assert run.ok, run
+        assert cluster.streaming("node1") == ["node2"]
+        assert node2.sh("stat -c %i /srv/pg/prod/PG_VERSION") == before
+
+    def test_data_that_are_given_up_are_cloned_anew(self, cluster, node2):
+        node2.run(["systemctl", "stop", "repmgrd", f"postgresql@{cluster.version}-prod"])
+        node2.sh("rm -r /srv/pg/prod")
+        assert "data_lost" in cluster.plan("node2")["refusal"]
+        assert (
+            "builds it anew"
+            in cluster.lab.salt_call("node2", "repmgr_node.data_lost").data["comment"]
+        )
+        run = cluster.orchestrate()
+        assert run.ok, run
+        assert cluster.streaming("node1") == ["node2"] and cluster.streaming("node2") == ["node3"]
+        assert cluster.orchestrate().changes == {}
+
+
 def test_two_clusters_on_one_master():
     with cluster_of("two", nodes=4) as hosts:
         _two_clusters(hosts)

@@ -147,14 +147,23 @@ class TestRemoved:
             cluster.sql("node1", f"SELECT pg_create_physical_replication_slot('{name}', true)")
         run = cluster.orchestrate()
         assert run.ok, run
-        assert {(n, s) for n, s in run.announced()} == {("node1", "slots of node1")}
-        assert "backup" in slots(cluster, "node1")
-        assert "repmgr_slot_77" not in slots(cluster, "node1")
+        assert run.changes == {}
         verify = run.step("verify")["comment"]
-        assert "slot backup is inactive" in verify
-        assert "salt node1 repmgr_pg.slot_drop backup" in verify
-        dropped = cluster.lab.salt("node1", "repmgr_pg.slot_drop", "backup")
-        assert dropped.returncode == 0, dropped.stdout
+        for name in ("repmgr_slot_77", "backup"):
+            # Somebody may use it again, whatever it is called.
+            assert name in slots(cluster, "node1")
+            assert f"slot {name} is inactive" in verify
+            assert f"salt node1 repmgr_pg.slot_drop {name}" in verify
+            dropped = cluster.lab.salt("node1", "repmgr_pg.slot_drop", name)
+            assert dropped.returncode == 0, dropped.stdout
+
+    def test_a_slot_of_a_member_that_streams_from_elsewhere(self, cluster):
+        # node3 streams from node2, by its slot there.
+        cluster.sql("node1", "SELECT pg_create_physical_replication_slot('repmgr_slot_3', true)")
+        run = cluster.orchestrate()
+        assert run.ok, run
+        assert {(n, s) for n, s in run.announced()} == {("node1", "slots of node1")}
+        assert "repmgr_slot_3" not in slots(cluster, "node1")
 
     def test_an_upstream_leaves(self, cluster):
         # node3 streams from node2; without node2 it goes to the primary first.
@@ -229,6 +238,49 @@ class TestReplaced:
         assert after == before
         assert slots(cluster, "node1")["repmgr_slot_4"] == "t"
         assert cluster.orchestrate().changes == {}
+
+    def test_a_new_machine_with_a_new_id(self, cluster):
+        present = cluster.pillar["nodes"]
+        before = lives(cluster, "node1", "node2", "node3")
+        cluster.lab["node4"].reset()
+        cluster.lab.wait_for_minions()
+        nodes(cluster, node4={"id": 9})
+        dry, run = cluster.orchestrate("test=True"), cluster.orchestrate()
+        assert run.ok, run
+        assert dry.announced() == run.announced() and {n for n, _ in run.announced()} == {"node4"}
+        assert records(cluster, "node_id, active")["node4"] == "9|t"
+        assert len(records(cluster, "node_id")) == len(present)
+        assert slots(cluster, "node1") == {f"repmgr_slot_{i}": "t" for i in (2, 3, 9)}
+        after = lives(cluster, "node1", "node2", "node3")
+        assert after[1].pop("node4") and before[1].pop("node4", None)
+        assert after == before
+        assert cluster.orchestrate().changes == {}
+
+    def test_another_id_for_a_member_that_runs(self, cluster):
+        """node3 streams from node2: its record is below the one that changes."""
+        nodes(cluster, node3={"upstream": "node2"})
+        assert cluster.orchestrate().ok
+        servers = {n: cluster.started(n) for n in ("node1", "node2", "node3")}
+        nodes(cluster, node2={"id": 8})
+        run = cluster.orchestrate()
+        assert run.ok, run
+        assert records(cluster, "node_id, upstream_node_id, active") == {
+            "node1": "1||t",
+            "node2": "8|1|t",
+            "node3": "3|8|t",
+            "node4": "9|1|t",
+        }
+        assert {n: cluster.started(n) for n in servers} == servers
+        assert slots(cluster, "node1") == {f"repmgr_slot_{i}": "t" for i in (8, 9)}
+        assert cluster.orchestrate().changes == {}
+
+    def test_another_id_for_the_primary_is_refused(self, cluster):
+        present = cluster.pillar["nodes"]
+        nodes(cluster, node1={"id": 11})
+        run = cluster.orchestrate()
+        assert run.steps == ["preflight"] and run.failed == ["preflight"]
+        assert "Write 'id: 1'" in run.step("preflight")["comment"]
+        cluster.publish(nodes=present)
 
 
 class TestHistory:

@@ -8,6 +8,7 @@ import copy
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -221,11 +222,73 @@ if LONG:
         nothing_is_left(cluster, "restart")
 
 
+def pids(cluster):
+    """The processes of what clients use, on all nodes."""
+    units = (f"postgresql@{cluster.version}-main", "repmgrd", "repmgr-guard", "pgbouncer")
+    argv = ["systemctl", "show", "--property=MainPID", "--value", *units]
+    return {name: cluster.lab[name].run(argv).stdout.split() for name in NODES}
+
+
+def at_night(cluster, *argv):
+    """Run a program on all nodes at the same moment: what it says, node by node."""
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    with ThreadPoolExecutor() as pool:
+        done = pool.map(lambda n: cluster.lab[n].run(argv, env=env, timeout=300), NODES)
+        return dict(zip(NODES, (d.stdout + d.stderr for d in done)))
+
+
+@pytest.fixture
+def night(cluster):
+    """A newer minor version is offered, and each node is set up to take what is offered."""
+    # They are on hold.
+    assert rolled(cluster, "repmgr.upgrade", "test=True")["plan"] == []
+    at_night(cluster, "apt-get", "install", "-y", "unattended-upgrades", "needrestart")
+    anything = 'Unattended-Upgrade::Origins-Pattern { "origin=*"; };\n'
+    for name in NODES:
+        host = cluster.lab[name]
+        host.run(["apt-mark", "unhold", *packages(cluster)])
+        host.write("/etc/apt/apt.conf.d/90lab", anything)
+    return "unattended-upgrade", "--verbose", "--debug"
+
+
+def test_a_night_of_unattended_upgrades(cluster, night):
+    newest, *_ = versions(cluster, "node1")
+    primary, before = cluster.primary(NODES), pids(cluster)
+    # What this is about: without our file it would.
+    ours = "/etc/apt/apt.conf.d/52repmgr"
+    at_night(cluster, "mv", ours, "/root/52repmgr")
+    bare = at_night(cluster, *night, "--dry-run")
+    at_night(cluster, "mv", "/root/52repmgr", ours)
+    wanted = f"Packages that will be upgraded:.* {packages(cluster)[0]}\\b"
+    assert [n for n in NODES if not re.search(wanted, bare[n])] == []
+    with clients(cluster):
+        said = at_night(cluster, *night)
+        # What an upgrade of OpenSSL does to everybody who uses it.
+        library = (
+            cluster.lab["node1"]
+            .sh("ldconfig -p | awk '/libcrypto.so.3/ {print $NF; exit}'")
+            .strip()
+        )
+        at_night(
+            cluster, "sh", "-c", f"cp -p {library} {library}.new && mv {library}.new {library}"
+        )
+        ssh = cluster.lab["node1"].sh("systemctl show --property=MainPID --value ssh")
+        restarted = at_night(cluster, "needrestart", "-r", "a")
+    for name in NODES:
+        assert f"skipping blacklisted package {packages(cluster)[0]}" in said[name]
+        # It looked at them, and left them.
+        assert f"postgresql@{cluster.version}-main.service" in restarted[name], restarted[name]
+    # needrestart may have restarted these.
+    cluster.lab.wait_for_minions()
+    assert cluster.lab["node1"].sh("systemctl show --property=MainPID --value ssh") != ssh
+    assert (cluster.primary(NODES), pids(cluster)) == (primary, before)
+    assert cluster.whole()
+    plan = rolled(cluster, "repmgr.upgrade", "test=True")["plan"]
+    assert len(plan) == 4 and f"-> {newest}" in plan[0]
+
+
 def test_a_minor_upgrade(cluster):
     newest, *_, oldest = versions(cluster, "node1")
-    assert rolled(cluster, "repmgr.upgrade", "test=True")["plan"] == []
-    for name in NODES:
-        cluster.lab[name].run(["apt-mark", "unhold", *packages(cluster)])
     plan = rolled(cluster, "repmgr.upgrade", "test=True")["plan"]
     assert len(plan) == 4 and f"{oldest} -> {newest}" in plan[0]
     with clients(cluster):

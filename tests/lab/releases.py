@@ -57,6 +57,7 @@ _OFFERED = (
     "locales",
     "logrotate",
     "lsof",
+    "needrestart",
     "pgbouncer",
     "postgresql",
     "postgresql-contrib",
@@ -66,6 +67,7 @@ _OFFERED = (
     "repmgr",
     "rsync",
     "strace",
+    "unattended-upgrades",
     # To measure against.
     "etcd-client",
     "etcd-server",

@@ -16,6 +16,7 @@ from saltext_repmgr.utils import drained
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import fresh_pillar
 from saltext_repmgr.utils import limits
+from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import observe as observing
 from saltext_repmgr.utils import packages
 from saltext_repmgr.utils import pause as pausing
@@ -222,6 +223,29 @@ def back():
     """
     changed = drain_act.bring_back(Look(__pillar__, __opts__, __context__))
     return {"comment": "its server may start again" if changed else "it is not drained"}
+
+
+@translated
+def data_lost():
+    """
+    Say that the data of this node are lost for good, so that the next run builds it anew. A run
+    refuses to do so by itself, as a disk that is not mounted looks the same.
+
+    Nothing is deleted: the settings file that marks a member gets another name. Refused unless the
+    data directory is absent or empty, and no disk is missing that systemd knows.
+
+    Returns ``{"comment": what became of it (str)}``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt node2 repmgr_node.data_lost
+    """
+    look = Look(__pillar__, __opts__, __context__)
+    kept = membership.give_up_data(look)
+    step = "'salt-run state.orchestrate repmgr.cluster' builds it anew"
+    return {"comment": f"{look.node.name} counts as new; {step}. Its settings are kept as {kept}"}
 
 
 @translated

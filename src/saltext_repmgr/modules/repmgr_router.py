@@ -16,6 +16,7 @@ from saltext_repmgr.utils import fresh_pillar
 from saltext_repmgr.utils import rotate_router
 from saltext_repmgr.utils import router_files
 from saltext_repmgr.utils import router_observe
+from saltext_repmgr.utils import unattended
 from saltext_repmgr.utils import wanted as wanting
 from saltext_repmgr.utils.boundary import translated
 from saltext_repmgr.utils.errors import PillarError
@@ -63,6 +64,7 @@ def wanted():
         "directory": router_files.DIRECTORY,
         "drop_in": router_files.DROP_IN,
         "drop_in_text": router_files.drop_in(),
+        "unattended": unattended.host_files(),
     }
 
 

@@ -136,7 +136,11 @@ def configured_data_directory(layout):
 
 
 def move_aside(layout):
-    """Rename the data directory to a name that is free and return that name."""
+    """Rename the data directory to a name that is free and return that name.
+
+    A clone takes its place. The marker says so from now on, or a run that was cut off here would
+    look like a disk that is not mounted.
+    """
     path = Path(layout.data_directory)
     if host.postmaster_pid(path) is not None:
         raise Refused(f"a server runs on {path}; it is not moved")
@@ -150,6 +154,7 @@ def move_aside(layout):
     if kept.exists():
         raise Refused(f"{kept} exists already; run again in a second")
     path.rename(kept)
+    _mark_clone(layout)
     return str(kept)
 
 
@@ -166,6 +171,13 @@ def discard_partial(layout):
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def _mark_clone(layout, **said):
+    with open(layout.clone_marker, "w", encoding="utf-8") as handle:
+        json.dump(said, handle)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def _own_directory(path, user):
@@ -185,10 +197,7 @@ def start_clone(layout, conninfo, upstream_id):
     """
     marker, log = Path(layout.clone_marker), Path(clone_log(layout))
     _own_directory(Path(layout.data_directory), layout.os_user)
-    with open(marker, "w", encoding="utf-8") as handle:
-        json.dump({"source": conninfo, "started": time.time()}, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
+    _mark_clone(layout, source=conninfo, started=time.time())
     log.unlink(missing_ok=True)
     host.change(
         ["systemd-run", "--quiet", "--no-block", f"--unit={layout.clone_unit}"]

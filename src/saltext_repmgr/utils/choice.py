@@ -8,8 +8,10 @@ from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.plan import PROMOTE
 from saltext_repmgr.utils.plan import describe_data
+from saltext_repmgr.utils.plan import missing_data
 from saltext_repmgr.utils.plan import primaries
 from saltext_repmgr.utils.plan import reached
+from saltext_repmgr.utils.plan import renumbered_primary
 from saltext_repmgr.utils.plan import two_primaries
 from saltext_repmgr.utils.spec import ClusterSpec
 
@@ -40,6 +42,9 @@ def choose_primary(spec: ClusterSpec, said: Mapping[str, Observation]) -> Choice
     if len(live) > 1:
         return Choice(None, "", problem=two_primaries(servers, live))
     if live:
+        renumbered = renumbered_primary(servers[live[0]], spec.nodes[live[0]])
+        if renumbered:
+            return Choice(None, "", problem=renumbered)
         return Choice(live[0], f"{live[0]} is the primary on timeline {servers[live[0]].timeline}")
     if silent:
         return Choice(
@@ -76,7 +81,7 @@ def _restart(own, standbys):
             f"{candidates[0]} was the primary on timeline {top} and is down",
             system_identifier=own[candidates[0]].data.control.system_identifier,
         )
-    listed = "; ".join(f"{n}: {describe_data(s)}" for n, s in own.items())
+    listed = "; ".join(f"{n}: {missing_data(s) or describe_data(s)}" for n, s in own.items())
     return Choice(
         None, "", problem=f"the data do not tell which node is the primary: {listed}. {PROMOTE}"
     )
@@ -91,6 +96,10 @@ def _timeline(seen):
 def _first(spec, own):
     """No standby anywhere: the first build, or one that was cut off early."""
     first = spec.bootstrap_primary.name
+    for name, seen in own.items():
+        missing = missing_data(seen)
+        if missing and (name == first or not spec.force):
+            return Choice(None, "", problem=f"the data do not tell which node is the primary: {missing}")
     bare = own[first].data.content is not Content.POSTGRES or own[first].untouched
     former = [
         n

@@ -82,6 +82,8 @@ class DataDirectory:
     backup_label: bool = False
     unfinished_clone: bool = False  # the marker of a clone of ours is there
     mount_point: bool = False
+    # Where, at the directory or above it, a file system belongs that is not mounted.
+    unmounted: str = ""
     slots: tuple[str, ...] = ()
     tablespaces: int = 0
 

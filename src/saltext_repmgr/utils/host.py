@@ -113,6 +113,20 @@ def data_directory(layout, installed=True):
     )
 
 
+def unmounted(path):
+    """Return the mount point at a path or above it that systemd knows, from ``/etc/fstab`` or a
+    unit, and at which nothing is mounted; '' where there is none."""
+    real = Path(os.path.realpath(path))
+    places = [str(place) for place in (real, *real.parents) if place != place.parent]
+    # For systemctl the path of a mount point is the name of its unit.
+    text = ask(["systemctl", "show", "--property=LoadState,ActiveState", *places])
+    states = map(_properties, text.strip().split("\n\n"))
+    for place, state in zip(places, states):
+        if state["LoadState"] == "loaded" and state["ActiveState"] != "active":
+            return place
+    return ""
+
+
 def postmaster_pid(path):
     """Return the process id of the server that runs on a data directory, or None.
 
@@ -177,7 +191,7 @@ def units(*names):
     offset = time.time() - time.monotonic()
     found = {}
     for block in text.strip().split("\n\n"):
-        fields = dict(line.partition("=")[::2] for line in block.splitlines())
+        fields = _properties(block)
         began = int(fields.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
         changed = int(fields.get("StateChangeTimestampMonotonic") or 0) / 1e6
         found[fields["Id"].removesuffix(".service")] = Unit(
@@ -187,6 +201,10 @@ def units(*names):
             loaded=changed + offset if changed else 0,
         )
     return {name: found.get(name, Unit()) for name in names}
+
+
+def _properties(block):
+    return dict(line.partition("=")[::2] for line in block.splitlines())
 
 
 def release():

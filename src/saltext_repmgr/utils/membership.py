@@ -8,10 +8,14 @@ from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
+from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import unattended
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.repmgr_parameters import effective
 
 _DROP = (
@@ -120,9 +124,31 @@ def leave(layout, units):
         act.stop(layout)
     if Path(layout.config_directory).is_dir():
         Path(layout.start_file).write_text(_LEFT, encoding="utf-8")
+    for path in unattended.node_files(layout.version):
+        Path(path).unlink(missing_ok=True)
     # Last, as it is what tells a member: a run that was cut off is taken up again.
     os.replace(layout.settings_file, f"{layout.settings_file}.left")
     host.change(["systemctl", "daemon-reload"])
+
+
+def give_up_data(look):
+    """Have this node count as none that ever had data, for the next run to build it anew.
+
+    look
+        A :class:`~saltext_repmgr.utils.look.Look`. Nothing is deleted: the settings file, which
+        marks a member, is renamed. Returns its new name.
+    """
+    seen, layout = look.again().seen, look.layout
+    lies = planning.describe_data(seen)
+    if seen.data.unmounted:
+        raise Refused(planning.missing_data(seen))
+    if seen.data.content not in (Content.ABSENT, Content.EMPTY) or seen.running or seen.cloning:
+        raise Refused(f"the data of {look.node.name} are not lost: {lies}. Nothing was touched")
+    if not seen.member:
+        raise Refused(f"{look.node.name} counts as no member: {lies}. The next run builds it")
+    kept = f"{layout.settings_file}.lost"
+    os.replace(layout.settings_file, kept)
+    return kept
 
 
 def disable(units):

@@ -19,6 +19,7 @@ from saltext_repmgr.utils import serverconf
 from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.facts import LIMITS
+from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import Guard
 from saltext_repmgr.utils.facts import Member
 from saltext_repmgr.utils.facts import Observation
@@ -92,6 +93,9 @@ def observe(spec, node, layout):
     """
     installed = Path(layout.bindir, "postgres").exists()
     data = host.data_directory(layout, installed)
+    if data.content is not Content.POSTGRES or data.unfinished_clone:
+        unmounted = host.unmounted(layout.data_directory)
+        data = dataclasses.replace(data, unmounted=unmounted)
     postmaster = host.postmaster_pid(layout.data_directory)
     running = postmaster is not None
     units = host.units(layout.clone_unit, REPMGRD_UNIT, guard_files.UNIT)

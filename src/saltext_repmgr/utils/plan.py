@@ -176,6 +176,9 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
     live = primaries(spec, servers)
     if len(live) > 1:
         return Plan(None, refusal=two_primaries(servers, live))
+    missing = missing_data(seen)
+    if missing:
+        return Plan(None, refusal=missing)
     if node.is_witness:
         assumed = run.primary if run.assume else None
         return _witness(spec, node, seen, live[0] if live else assumed)
@@ -184,6 +187,32 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
     if live:
         return _from_source(node, seen, _join(spec, node, seen, live[0], servers[live[0]]))
     return _without_primary(spec, node, seen, run)
+
+
+def missing_data(seen: Observation):
+    """Return why a data directory must not be taken for a new or an empty one, or ''.
+
+    Whatever is written below a mount point whose disk is missing fills the disk of the system, and
+    hides the data once the disk is back.
+    """
+    data = seen.data
+    if data.unmounted:
+        return (
+            f"{data.unmounted} is not mounted on {seen.node}, and the data directory {data.path} is"
+            " there or below it. Nothing was touched. Mount it ('systemctl start"
+            f" {data.unmounted}' on {seen.node}) and run again. If nothing is to be mounted there"
+            " any more, take it out of /etc/fstab, or remove its unit, and run 'systemctl"
+            " daemon-reload' first"
+        )
+    gone = data.content in (Content.ABSENT, Content.EMPTY)
+    if not gone or not seen.member or seen.cloning or data.unfinished_clone:
+        return ""
+    return (
+        f"{seen.node} was a member, and its data directory {data.path} is {data.content.value}: its"
+        " disk may not be mounted. Nothing was touched. Mount the disk and run again. If the data"
+        f" of {seen.node} are lost for good, 'salt {seen.node} repmgr_node.data_lost' lets the next"
+        " run build it anew"
+    )
 
 
 def _leave(spec, node, seen, run):
@@ -199,7 +228,28 @@ def _leave(spec, node, seen, run):
     return Plan(None, (Action(Step.LEAVE, "it was a member"),), notes=notes)
 
 
+def namesakes(server: Server, node: NodeSpec):
+    """Return the records of a node under other ids than pillar's."""
+    return [r for r in server.nodes or () if r.node_name == node.name and r.node_id != node.id]
+
+
+def renumbered_primary(server: Server, node: NodeSpec):
+    """Return why the id of a primary cannot be another one now, or ''."""
+    former = namesakes(server, node)
+    if not former:
+        return ""
+    return (
+        f"repmgr.nodes.{node.name}.id: {node.name} is the primary and registered with the id"
+        f" {former[0].node_id}, pillar says {node.id}. A primary keeps its id. Nothing was touched."
+        f" Write 'id: {former[0].node_id}', or move the primary first ('salt-run"
+        " repmgr.switchover') and change the id then"
+    )
+
+
 def _primary_running(spec, node, seen):
+    renumbered = renumbered_primary(seen.server, node)
+    if renumbered:
+        return Plan(None, refusal=renumbered)
     actions = registration(spec, node, seen.server, seen.server, Role.PRIMARY)
     notes = ()
     if spec.bootstrap_primary.name != node.name:
@@ -271,7 +321,7 @@ PROMOTE = (
 def describe_data(seen: Observation):
     """Return in words what lies in the data directory."""
     data = seen.data
-    if data.unfinished_clone:
+    if data.unfinished_clone and data.content not in (Content.ABSENT, Content.EMPTY):
         return f"{data.path} holds an unfinished clone"
     if data.content is not Content.POSTGRES:
         return f"{data.path} is {data.content.value}" + (
@@ -512,7 +562,7 @@ def _witness(spec, node, seen, primary):
     if server is not None and seen.server is not None:
         upstream = spec.nodes[primary]
         differs = _record_differs(
-            spec, node, server.record(node.id), Role.WITNESS, upstream
+            spec, node, server, Role.WITNESS, upstream
         ) or _witness_copy_differs(seen.server, server, upstream)
     else:
         differs = "its registration cannot be seen yet"
@@ -541,12 +591,16 @@ def registration(spec, node, own, primary, role):
     upstream = None
     if role is Role.STANDBY and own is not None:
         upstream = upstreams.upstream_of(spec, own)
-    differs = _record_differs(spec, node, primary.record(node.id), role, upstream)
+    differs = _record_differs(spec, node, primary, role, upstream)
     return (Action(Step.REGISTER, differs),) if differs else ()
 
 
-def _record_differs(spec, node, record, role, upstream):
-    """Return in words how the metadata differ from pillar and reality, or ''."""
+def _record_differs(spec, node, primary, role, upstream):
+    """Return in words how the primary's metadata differ from pillar and reality, or ''."""
+    record, former = primary.record(node.id), namesakes(primary, node)
+    if former:
+        ids = " and ".join(str(r.node_id) for r in former)
+        return f"{node.name} is registered with the id {ids}, not {node.id}"
     if record is None:
         return f"node {node.id} is not in the metadata"
     if record.drained is not None:

@@ -1,12 +1,15 @@
 """Write down in repmgr's metadata what a node is; by repmgr's own commands, where it has one."""
 
 import contextlib
+import dataclasses
 
 from salt.exceptions import CommandExecutionError
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import db
+from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import observe
+from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.errors import CommandFailed
@@ -20,6 +23,17 @@ SELECT coalesce(bool_or(active AND type = 'primary'), false) AS yes
   FROM repmgr.nodes WHERE node_id = %(id)s
 """
 # The guard of a primary goes by who is recorded below it: never by a part of those that are to follow.
+_RENUMBER = """
+UPDATE repmgr.nodes
+   SET node_id = CASE WHEN node_id = %(old)s THEN %(new)s ELSE node_id END,
+       upstream_node_id = CASE WHEN upstream_node_id = %(old)s THEN %(new)s ELSE upstream_node_id END
+ WHERE (node_id = %(old)s OR upstream_node_id = %(old)s)
+   AND NOT EXISTS (SELECT FROM repmgr.nodes WHERE node_id = %(new)s)
+"""
+_REPLACE = """
+UPDATE repmgr.nodes SET upstream_node_id = %(new)s WHERE upstream_node_id = %(old)s;
+DELETE FROM repmgr.nodes WHERE node_id = %(old)s
+"""
 _LEAD = """
 UPDATE repmgr.nodes SET active = false WHERE node_id = %(lost)s;
 UPDATE repmgr.nodes
@@ -54,10 +68,34 @@ def register(look, salt):
         Salt's ``__salt__``.
     """
     try:
+        if look.plan.role is not Role.PRIMARY:
+            _renumber(look)
         _REGISTER[look.plan.role](look, salt)
     except CommandExecutionError as err:
         # The functions of the loader speak Salt's language.
         raise CommandFailed(str(err)) from err
+
+
+def _renumber(look):
+    """Give this node's record the id that pillar has, where it is another one.
+
+    repmgr refuses to register a name twice, and a node that is not registered to unregister
+    another. The slot by which the node streamed under its old id is nobody's afterwards.
+    """
+    spec, node = look.spec, look.node
+    servers = planning.visible(look.seen)
+    primary = spec.nodes[look.plan.primary]
+    for record in planning.namesakes(servers[primary.name], node):
+        ids = {"old": record.node_id, "new": node.id}
+        with observe.member_connection(spec, primary) as connection:
+            db.run(connection, _RENUMBER, ids)
+            db.run(connection, _REPLACE, ids)
+        if any(n.id == record.node_id for n in spec.nodes.values()):
+            continue
+        slot = dataclasses.replace(node, id=record.node_id).slot
+        for member in spec.data_nodes:
+            if member.name in servers and servers[member.name].slot(slot):
+                membership.drop_member_slot(spec, member, slot, timeout=0)
 
 
 def _primary(look, salt):

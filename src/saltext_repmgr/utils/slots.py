@@ -86,7 +86,10 @@ def _judge(spec, servers, primary, holder, slot):
     if owner is None:
         gone = next((n for n in spec.absent_nodes if n.id == node_id), None)
         if servers[primary].record(node_id) is None:
-            return f"{gone.name} has left" if gone else f"no node has the id {node_id}", True
+            if gone is not None:
+                return f"{gone.name} has left", True
+            # The name proves nothing: somebody may use the slot now and then.
+            return f"pillar has no node with the id {node_id}", False
         if gone is not None:
             # It is about to leave; its slot goes when its record is gone.
             return None

@@ -318,6 +318,11 @@ def _leftovers(spec, servers, primary):
             way_out = f"run 'salt {primary} state.apply repmgr.leave' once it is down, to delete its record"
             what = "is marked 'ensure: absent' and still registered"
             found.append(Ailment(node.name, what, way_out))
+        elif node is None and record.node_name in spec.nodes:
+            wanted = spec.nodes[record.node_name]
+            what = f"is registered with the id {record.node_id}, pillar says {wanted.id}"
+            step = f"'salt {wanted.name} state.apply repmgr' changes its record"
+            found.append(Ailment(wanted.name, what, step, note=True))
         elif node is None:
             what = f"node {record.node_id} ({record.node_name}) is registered, but not in pillar"
             step = "add it to pillar; with 'ensure: absent' it leaves the cluster"

@@ -8,6 +8,7 @@ from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import release
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import spool
+from saltext_repmgr.utils import unattended
 from saltext_repmgr.utils.errors import PillarError
 from saltext_repmgr.utils.plan import Run
 from saltext_repmgr.utils.repmgr_parameters import effective
@@ -20,7 +21,7 @@ RUN_KEY = "repmgr_run"
 
 # repmgrd takes these from its file when it starts, and not when it is told to read it again;
 # in the unit, a change of them is one that restarts it.
-_AT_START = ("log_level", "log_facility")
+_AT_START = ("node_id", "log_level", "log_facility")
 
 _REPMGRD_UNIT = """\
 # Written by Salt (saltext-repmgr). The packaged init script cannot tell a dead daemon.
@@ -183,9 +184,9 @@ def sudoers(layout):
     )
 
 
-def repmgrd_unit(spec, layout):
+def repmgrd_unit(spec, node, layout):
     """Return the systemd unit of repmgrd."""
-    settings = effective(spec.settings)
+    settings = {"node_id": node.id, **effective(spec.settings)}
     return _REPMGRD_UNIT.format(
         cluster=spec.cluster,
         service=layout.service,
@@ -231,7 +232,7 @@ def daemon_files(spec, node, layout, unit):
     settings = repmgr_conf.node_settings(spec, node, layout)
     return {
         layout.repmgr_conf: repmgr_conf.render(settings),
-        f"/etc/systemd/system/{unit}.service": repmgrd_unit(spec, layout),
+        f"/etc/systemd/system/{unit}.service": repmgrd_unit(spec, node, layout),
     }
 
 
@@ -286,6 +287,7 @@ def describe(spec, node, layout):
         "data_directory": layout.data_directory,
         "config_directory": layout.config_directory,
         "packages": packages(spec, layout),
+        "unattended": unattended.node_files(layout.version),
         "hosts": host_entries(spec),
         "repmgr_conf": layout.repmgr_conf,
         "repmgr_conf_text": repmgr_conf.render(repmgr_conf.node_settings(spec, node, layout)),
@@ -294,7 +296,7 @@ def describe(spec, node, layout):
         "hba_file": f"{layout.config_directory}/pg_hba.conf",
         "sudoers_text": sudoers(layout),
         "spool": spool.DIRECTORY,
-        "unit_text": repmgrd_unit(spec, layout),
+        "unit_text": repmgrd_unit(spec, node, layout),
         "guard_directory": layout.guard_directory,
         "pg_ctl_file": f"{layout.config_directory}/pg_ctl.conf",
         "pg_ctl_text": guard_files.pg_ctl(spec, node, layout),

@@ -1,5 +1,7 @@
 """Whom an orchestration goes by as the primary."""
 
+import dataclasses
+
 from saltext_repmgr.utils import choice
 from tests.unit.utils.test_plan import BARE
 from tests.unit.utils.test_plan import FORCED
@@ -25,6 +27,20 @@ class TestChoice:
         choice = self.choose(seen("node1"), seen("node2"), seen("node3"))
         assert (choice.primary, choice.new, choice.problem) == ("node1", True, "")
 
+    def test_a_member_whose_data_are_missing_is_no_first_build(self):
+        for name in ("node1", "node2"):
+            at = [seen(n, member=n == name) for n in ("node1", "node2", "node3")]
+            choice = self.choose(*at)
+            assert (choice.primary, choice.new) == (None, False)
+            assert f"{name} was a member, and its data directory" in choice.problem
+        # With force another node does not hold it up; that node's own plan still refuses.
+        assert self.choose(*at, spec=FORCED).new
+        bare = [seen(n, member=n == "node1") for n in ("node1", "node2", "node3")]
+        assert "node1 was a member" in self.choose(*bare, spec=FORCED).problem
+        standby = seen("node2", data(standby=True), member=True)
+        lost = self.choose(seen("node1", member=True), standby, seen("node3"))
+        assert "node1 was a member, and its data directory" in lost.problem
+
     def test_packaged_clusters_are_no_cluster(self):
         choice = self.choose(
             seen("node1", INITDB),
@@ -37,6 +53,13 @@ class TestChoice:
         own = server(timeline=2, nodes=(record("node2", "primary"),))
         choice = self.choose(seen("node1", data()), seen("node2", data(), own), seen("node3"))
         assert (choice.primary, choice.new) == ("node2", False)
+
+    def test_unless_pillar_has_another_id_for_it(self):
+        nodes = {**SPEC.nodes, "node1": dataclasses.replace(SPEC.nodes["node1"], id=7)}
+        spec = dataclasses.replace(SPEC, nodes=nodes)
+        choice = self.choose(seen("node1", data(), server()), seen("node2"), spec=spec)
+        assert choice.primary is None
+        assert "Write 'id: 1'" in choice.problem
 
     def test_also_when_only_others_see_it(self):
         own = server(timeline=2, nodes=(record("node2", "primary"),))

@@ -122,6 +122,91 @@ def test_a_standby_joins_the_live_primary(lies, expected):
     assert steps(decided) == expected
 
 
+class TestRenumbered:
+    """A machine that was set up anew under its old name, and got a new id in pillar."""
+
+    NODES = {**NODES, "node2": dataclasses.replace(NODES["node2"], id=7)}
+    SPEC = dataclasses.replace(SPEC, nodes=NODES)
+
+    def test_its_record_gets_the_new_id(self):
+        node = self.NODES["node2"]
+        at = seen("node2", data(standby=True), standby(), node1=server())
+        decided = plan.decide(self.SPEC, node, at)
+        (action,) = [a for a in decided.actions if a.step is Step.REGISTER]
+        assert action.reason == "node2 is registered with the id 2, not 7"
+        bare = plan.decide(self.SPEC, node, seen("node2", node1=server()))
+        assert steps(bare) == JOIN
+
+    def test_a_record_with_the_new_id_does_not_hide_the_old_one(self):
+        new = dataclasses.replace(RECORDS[1], node_id=7)
+        at = seen("node2", data(standby=True), standby(), node1=server(nodes=(*RECORDS, new)))
+        decided = plan.decide(self.SPEC, self.NODES["node2"], at)
+        assert "registered with the id 2, not 7" in decided.actions[-1].reason
+
+    def test_a_primary_keeps_its_id(self):
+        nodes = {**NODES, "node1": dataclasses.replace(NODES["node1"], id=7)}
+        spec = dataclasses.replace(SPEC, nodes=nodes)
+        decided = plan.decide(spec, nodes["node1"], seen("node1", data(), server()))
+        assert decided.actions == ()
+        assert "repmgr.nodes.node1.id: node1 is the primary and registered" in decided.refusal
+        assert "Write 'id: 1'" in decided.refusal
+
+
+class TestMissingData:
+    """A disk that is not mounted looks like a data directory that nobody has used yet."""
+
+    GONE = (BARE, data(Content.EMPTY))
+
+    @pytest.mark.parametrize("spec", [SPEC, FORCED], ids=["plain", "forced"])
+    @pytest.mark.parametrize("lies", GONE, ids=["absent", "empty"])
+    def test_a_member_without_its_data_is_left_alone(self, spec, lies):
+        for name, run, members in (
+            ("node2", Run(), {"node1": server()}),
+            ("node1", Run(primary="node1", new=True), {}),
+            ("node2", Run(primary="node1", new=True, assume=True), {}),
+            ("node4", Run(), {"node1": server()}),
+        ):
+            decided = plan.decide(spec, NODES[name], seen(name, lies, member=True, **members), run)
+            assert decided.actions == ()
+            assert f"{name} was a member, and its data directory {PATH} is" in decided.refusal
+            assert f"'salt {name} repmgr_node.data_lost'" in decided.refusal
+
+    @pytest.mark.parametrize("member", [True, False], ids=["member", "new"])
+    @pytest.mark.parametrize(
+        "lies",
+        [
+            data(Content.ABSENT, unmounted="/var/lib/postgresql"),
+            data(Content.EMPTY, unmounted="/var/lib/postgresql", unfinished_clone=True),
+            data(Content.FILES, unmounted="/var/lib/postgresql", unfinished_clone=True),
+        ],
+        ids=["absent", "marked", "partial"],
+    )
+    def test_nothing_is_put_below_a_mount_point_without_its_disk(self, lies, member):
+        for name, run, members in (
+            ("node2", Run(), {"node1": server()}),
+            ("node1", Run(primary="node1", new=True), {}),
+            ("node4", Run(), {"node1": server()}),
+        ):
+            decided = plan.decide(
+                SPEC, NODES[name], seen(name, lies, member=member, **members), run
+            )
+            assert decided.actions == ()
+            assert f"/var/lib/postgresql is not mounted on {name}" in decided.refusal
+
+    @pytest.mark.parametrize(
+        ("lies", "cloning"),
+        [
+            (data(Content.ABSENT, unfinished_clone=True), False),
+            (data(Content.EMPTY, unfinished_clone=True), False),
+            (data(Content.EMPTY), True),
+        ],
+        ids=["moved aside", "cut off", "under way"],
+    )
+    def test_a_clone_that_is_due_goes_on(self, lies, cloning):
+        at = seen("node2", lies, member=True, cloning=cloning, node1=server())
+        assert steps(plan.decide(SPEC, NODES["node2"], at)) == JOIN
+
+
 REFUSALS = {
     "foreign": (data(control=control(FOREIGN)), "system identifier 7000000000000000002"),
     "files": (data(Content.FILES), "PostgreSQL did not make"),

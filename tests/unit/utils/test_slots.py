@@ -35,8 +35,8 @@ def strays(holder, name, nodes=NODES, records=RECORDS, active=False, primary="no
 @pytest.mark.parametrize(
     ("where", "words", "unused"),
     [
-        ({"holder": "node1", "name": "repmgr_slot_9"}, "no node has the id 9", True),
-        ({"holder": "node2", "name": "repmgr_slot_9"}, "no node has the id 9", True),
+        ({"holder": "node1", "name": "repmgr_slot_9"}, "pillar has no node with the id 9", False),
+        ({"holder": "node2", "name": "repmgr_slot_9"}, "pillar has no node with the id 9", False),
         ({"holder": "node1", "name": "backup"}, "none of this cluster's", False),
         ({"holder": "node1", "name": "repmgr_slot_1"}, "from nobody here", True),
         ({"holder": "node2", "name": "repmgr_slot_1"}, "node1 is the primary", True),

@@ -267,14 +267,17 @@ def test_nobody_is_cleared_up_after_in_a_healthy_cluster():
     assert (found.leaving, found.tidying) == ((), ())
 
 
-def test_a_slot_of_nobody_is_told_and_cleared_away():
+def test_a_slot_of_nobody_is_told_and_one_of_a_member_is_cleared_away():
     slots = (
         *SLOTS,
         Slot("repmgr_slot_9", "physical", False, "0/1", 16),
         Slot("backup", "physical", False),
     )
-    replies = healthy(node1=with_server(slots=slots))
+    own = Slot("repmgr_slot_1", "physical", False)
+    replies = healthy(node1=with_server(slots=(*slots, own)))
     assert survey.survey(SPEC, replies).tidying == ("node1",)
+    replies = healthy(node1=with_server(slots=slots))
+    assert survey.survey(SPEC, replies).tidying == ()
     found = survey.ailments(SPEC, replies)
     assert all(a.note for a in found)
     assert ["repmgr_slot_9" in found[0].line, "backup" in found[1].line] == [True, True]

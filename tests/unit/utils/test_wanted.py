@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -119,8 +120,8 @@ def test_repmgrd_is_older_than_the_files_it_reads():
 )
 def test_the_unit_changes_with_what_repmgrd_reads_at_its_start_only(settings, restarts):
     plain, other = pillar.read(GOOD), pillar.read(changed({"settings": settings}))
-    before = wanted.repmgrd_unit(plain, LAYOUT)
-    assert (wanted.repmgrd_unit(other, LAYOUT) != before) is restarts
+    before = wanted.repmgrd_unit(plain, plain.nodes["node2"], LAYOUT)
+    assert (wanted.repmgrd_unit(other, other.nodes["node2"], LAYOUT) != before) is restarts
 
 
 def test_history_is_deleted_by_what_runs_on_the_node_alone():
@@ -130,3 +131,18 @@ def test_history_is_deleted_by_what_runs_on_the_node_alone():
     assert service.count("make_interval(days => 7)") == 2
     assert "OnCalendar=weekly" in timer
     assert wanted.describe(spec, spec.nodes["node4"], LAYOUT)["purge_units"] == {}
+
+
+def test_unattended_upgrades_leave_alone_what_stops_the_server():
+    spec = pillar.read(GOOD)
+    files = wanted.describe(spec, spec.nodes["node2"], LAYOUT)["unattended"]
+    apt, needrestart = files.values()
+    # As unattended-upgrades compares them.
+    patterns = re.findall(r'^    "(.*)";$', apt, re.MULTILINE)
+    left = ("postgresql-15", "postgresql-client-15", "postgresql-15-repmgr", "repmgr-common")
+    for name in left:
+        assert any(re.match(pattern, name) for pattern in patterns), name
+    for name in ("postgresql-15-postgis-3", "postgresql-common", "libpq5", "postgresql-150"):
+        assert not any(re.match(pattern, name) for pattern in patterns), name
+    for unit in ("postgresql", "repmgrd", "repmgr-guard"):
+        assert f"->{{qr(^{unit}" in needrestart
