@@ -103,7 +103,7 @@ def settings(spec, auth_user=ROUTER_ROLE, layout=Layout):
 
 
 def _text(value):
-    return str(int(value)) if isinstance(value, bool) else str(value)
+    return str(int(value)) if isinstance(value, bool) else quoting.one_line(str(value))
 
 
 def ini(spec, auth_user=ROUTER_ROLE):
@@ -128,8 +128,7 @@ def userlist(password, detour=None):
     role it logs in by itself, for which it takes the password.
     """
     roles = {ROUTER_ROLE: password, **({ROUTER_DETOUR: detour} if detour else {})}
-    quoted = {role: text.replace('"', '""') for role, text in roles.items()}
-    return "".join(f'"{role}" "{text}"\n' for role, text in quoted.items())
+    return "".join(f'"{role}" {quoting.userlist_field(text)}\n' for role, text in roles.items())
 
 
 def pgpass(password):

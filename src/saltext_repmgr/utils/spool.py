@@ -13,6 +13,7 @@ from pathlib import Path
 
 from saltext_repmgr.utils import scrub
 from saltext_repmgr.utils.errors import ParseError
+from saltext_repmgr.utils.lines import split_lines
 
 DIRECTORY = "/var/spool/repmgr"
 PROGRAM = "/usr/local/lib/repmgr-guard/spool-event"
@@ -87,7 +88,7 @@ def _text(path):
 def parse(name, text):
     """Return the :class:`Event` that a file of the spool holds."""
     head, blank, details = text.partition("\n\n")
-    fields = dict(line.partition("=")[::2] for line in head.splitlines())
+    fields = dict(line.partition("=")[::2] for line in split_lines(head))
     event = fields.get("event", "")
     if not blank or not _EVENT.fullmatch(event):
         raise ParseError(f"{name} in the spool of events is not what spool-event writes")
