@@ -5,6 +5,23 @@ from tests.malformed.base import many
 from tests.malformed.base import one
 
 NODES = [
+    many(
+        "every node at a location of its own",
+        {
+            "nodes:node1:location": "a",
+            "nodes:node2:location": "b",
+            "nodes:node3:location": "c",
+            "nodes:node4:location": "d",
+        },
+        "repmgr.nodes",
+        "no other node is at its location, a",
+    ),
+    many(
+        "priority 0 everywhere",
+        {f"nodes:node{n}:priority": 0 for n in (1, 2, 3)},
+        "repmgr.nodes",
+        "has a priority above 0",
+    ),
     one("nodes missing", "nodes", REMOVE, "is missing"),
     one("nodes empty", "nodes", {}, "is missing"),
     one("nodes null", "nodes", None, "is missing"),

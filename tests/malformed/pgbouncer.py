@@ -16,6 +16,13 @@ def wrong(name, path, value, fragment, key=None):
 
 
 PGBOUNCER = [
+    wrong(
+        "setting that would be two lines",
+        "settings:server_reset_query",
+        "0\x85auth_type = any",
+        "U+0085, a line break",
+    ),
+    wrong("setting in quotes", "settings:server_tls_sslmode", "'require'", "without them"),
     one("pgbouncer a string", "pgbouncer", "yes", "write a mapping"),
     one("pgbouncer a list", "pgbouncer", [WANTED], "write a mapping"),
     many(

@@ -236,6 +236,38 @@ HBA = [
         "no usable value for map",
         "repmgr.postgres.hba.0.options",
     ),
+    *(
+        one(
+            f"hba mapping with a comma in {key}",
+            "postgres:hba",
+            [
+                {
+                    "type": "local",
+                    "database": "all",
+                    "user": "all",
+                    "method": "peer",
+                    key: "app,reports",
+                }
+            ],
+            "write a list, [app, reports]",
+            f"repmgr.postgres.hba.0.{key}",
+        )
+        for key in ("database", "user")
+    ),
+    one(
+        "hba mapping with a name in quotes",
+        "postgres:hba",
+        [{"type": "local", "database": "'app'", "user": "all", "method": "peer"}],
+        "without these quotes",
+        "repmgr.postgres.hba.0.database",
+    ),
+    one(
+        "hba line with a form feed",
+        "postgres:hba",
+        ["local all\x0call peer"],
+        "U+000C, a line break",
+        "repmgr.postgres.hba.0",
+    ),
     one(
         "hba peer over the network",
         "postgres:hba",

@@ -155,6 +155,11 @@ def test_the_page_has_the_parameters_that_are_refused(text):
     assert found == repmgr_parameters.OWNED
 
 
+def test_the_page_has_the_parameters_that_weaken_the_fence(text):
+    found = {r[0].strip("`"): r[1].replace("`", "") for r in tables(text, "repmgr.settings")[2]}
+    assert found == repmgr_parameters.FENCED
+
+
 def test_the_page_has_every_other_parameter_with_its_type_and_default(text):
     wanted = [n for n in repmgr_parameters.PARAMETERS if n not in repmgr_parameters.OWNED]
     assert names(tables(text, "repmgr.settings")[1]) == wanted

@@ -24,6 +24,7 @@ from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.lines import split_lines
 from saltext_repmgr.utils.plan import visible
 from saltext_repmgr.utils.scrub import scrub
 from saltext_repmgr.utils.spec import ROLE_NAME
@@ -284,7 +285,7 @@ def start(spec, layout, verb="start"):
 
 def _gave_up(layout):
     text = host.ask(["systemctl", "show", "--property=ActiveState,Job", layout.service])
-    fields = dict(line.partition("=")[::2] for line in text.splitlines())
+    fields = dict(line.partition("=")[::2] for line in split_lines(text))
     return fields.get("Job", "0") in ("", "0") and fields.get("ActiveState") != "activating"
 
 
@@ -440,4 +441,4 @@ def tail(path, lines=5, limit=1500):
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return f"(no {path})"
-    return scrub(" / ".join(text.strip().splitlines()[-lines:]))[-limit:].rstrip(".")
+    return scrub(" / ".join(split_lines(text.strip())[-lines:]))[-limit:].rstrip(".")

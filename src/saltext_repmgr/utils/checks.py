@@ -8,9 +8,17 @@ from collections.abc import Mapping
 from saltext_repmgr.utils import errors
 
 MISSING = object()
+# Some program that reads our files, Salt's "file.managed" among them, ends a line at each of these.
+# Half of a surrogate pair has no bytes at all.
+_UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# The keys of pillar themselves say what they think of these two: a private key has lines.
+_LINE_ENDS = "\n\r"
+# Nothing in this pillar is half as deep, and an anchor that holds itself has no end.
+_DEEPEST = 12
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# In a shell command, quotes may well be part of the value; around all of it they never help.
+_OWN_QUOTES = re.compile(r"\s*'[^']*'\s*(,\s*'[^']*'\s*)*")
 _MASK = re.compile(r"\*+")
 
 _TYPE_NAMES = {
@@ -29,12 +37,20 @@ class Problems:
 
     def __init__(self):
         self._found = []
+        self._unfit = set()
 
     def __len__(self):
         return len(self._found)
 
     def add(self, key, message):
-        self._found.append((key, message))
+        """Note a mistake. A key that is unfit has been told; no more is said of it."""
+        if key not in self._unfit:
+            self._found.append((printable(str(key)), printable(message)))
+
+    def add_unfit(self, key, message):
+        """Note that the text at a key cannot be used, whatever it means."""
+        self.add(key, message)
+        self._unfit.add(key)
 
     def raise_any(self):
         """Raise :class:`~saltext_repmgr.utils.errors.PillarError` if anything was noted."""
@@ -51,7 +67,11 @@ def kind(value):
 
 def show(value):
     """Show a value in a message; never call this with a secret."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python refuses to write out a whole number of thousands of digits.
+        return f"{kind(value)} that is too long to show"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -62,7 +82,56 @@ def is_int(value):
 
 def is_one_line(text):
     """Whether a string can stand on one line of a file: no line break, no NUL and the like."""
-    return not _CONTROL.search(text)
+    return not _UNFIT.search(text)
+
+
+def printable(text):
+    """The text with its line breaks and control characters written as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def every_text(problems, key, value, depth=0):
+    """Note every string, names of keys included, with a character that no file can hold on one
+    line, but for line feeds and carriage returns.
+
+    key, value
+        A key of pillar and all that is below it.
+    """
+    if isinstance(value, str):
+        found = _unfit_in(value)
+        if found:
+            problems.add_unfit(key, f"contains {found}; write it without that character")
+    elif depth > _DEEPEST:
+        problems.add_unfit(key, "is nested too deeply; see pillar.example for what is known")
+    elif isinstance(value, Mapping):
+        for name, below in value.items():
+            found = _unfit_in(name) if isinstance(name, str) else None
+            if found:
+                problems.add_unfit(f"{key}.{name}", f"its name contains {found}; correct the name")
+            every_text(problems, f"{key}.{name}", below, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for index, below in enumerate(value):
+            every_text(problems, f"{key}.{index}", below, depth + 1)
+
+
+def _unfit_in(text):
+    """Words for the first character that cannot be used, or ``None``."""
+    found = next((c for c in _UNFIT.findall(text) if c not in _LINE_ENDS), None)
+    if found is None:
+        return None
+    reason = "half of a character" if "\ud800" <= found <= "\udfff" else "a control character"
+    if found in "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e":
+        reason = "a line break to some programs"
+    return f"U+{ord(found):04X}, {reason}"
+
+
+def has_own_quotes(value):
+    """Whether a string is in quotes that would become part of the value: YAML has its own, and so
+    has the file that the value is written to."""
+    return isinstance(value, str) and bool(_OWN_QUOTES.fullmatch(value))
 
 
 def is_masked(value):

@@ -99,7 +99,9 @@ def _first(spec, own):
     for name, seen in own.items():
         missing = missing_data(seen)
         if missing and (name == first or not spec.force):
-            return Choice(None, "", problem=f"the data do not tell which node is the primary: {missing}")
+            return Choice(
+                None, "", problem=f"the data do not tell which node is the primary: {missing}"
+            )
     bare = own[first].data.content is not Content.POSTGRES or own[first].untouched
     former = [
         n

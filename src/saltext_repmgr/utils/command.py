@@ -11,6 +11,7 @@ from saltext_repmgr.utils.errcodes import name_of
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import NotInstalledError
 from saltext_repmgr.utils.errors import UsageError
+from saltext_repmgr.utils.lines import split_lines
 from saltext_repmgr.utils.scrub import scrub
 from saltext_repmgr.utils.spec import Layout
 
@@ -246,7 +247,7 @@ def failure(arguments, output):
     """Return the :class:`~saltext_repmgr.utils.errors.CommandFailed` for an output."""
     name = name_of(output.code)
     lines = [f"repmgr {_action(arguments)} failed with {name} ({output.code})"]
-    lines += messages.complaint(output.stderr) or output.stderr.strip().splitlines()[-3:]
+    lines += messages.complaint(output.stderr) or split_lines(output.stderr.strip())[-3:]
     if output.code in NEXT_STEP:
         lines.append(f"Next: {NEXT_STEP[output.code]}")
     return CommandFailed("\n".join(lines), code=output.code, name=name, stderr=output.stderr)

@@ -3,6 +3,7 @@
 from saltext_repmgr.utils.errors import ParseError
 from saltext_repmgr.utils.facts import LIMITS
 from saltext_repmgr.utils.facts import ControlFile
+from saltext_repmgr.utils.lines import split_lines
 
 # The labels are the same from PostgreSQL 10 to 18 with LC_ALL=C.
 _SYSTEM_IDENTIFIER = "Database system identifier"
@@ -26,7 +27,7 @@ def parse(text):
     Raises ``ParseError`` where a line that every release prints is missing.
     """
     fields = {}
-    for line in text.splitlines():
+    for line in split_lines(text):
         label, colon, value = line.partition(":")
         if colon:
             fields[label.strip()] = value.strip()

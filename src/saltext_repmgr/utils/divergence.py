@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from saltext_repmgr.utils import lsn
+from saltext_repmgr.utils.lines import split_lines
 
 # pg_rewind 10 to 17 with LC_ALL=C.
 _FORK = re.compile(r"servers diverged at WAL location ([0-9A-F]+/[0-9A-F]+) on timeline (\d+)")
@@ -52,7 +53,7 @@ def fork(said):
 
 def commits(dump):
     """Return how many commits pg_waldump listed."""
-    return sum(" COMMIT" in line for line in dump.splitlines())
+    return sum(" COMMIT" in line for line in split_lines(dump))
 
 
 def segments(names, timeline, begin, end, size):

@@ -11,6 +11,7 @@ from saltext_repmgr.utils import lead
 from saltext_repmgr.utils import master
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.drain import Drain
+from saltext_repmgr.utils.lines import split_lines
 from saltext_repmgr.utils.outcome import NO_RESULT
 from saltext_repmgr.utils.outcome import Outcome
 from saltext_repmgr.utils.switchover import Check
@@ -154,7 +155,7 @@ def _run(cmd, spec, name, decide, act, words, test):
         act(work, plan)
         found = [a.line for a in master.settled(cmd, spec) if not a.note]
     except _Stopped as err:
-        news, found = "", str(err).splitlines()
+        news, found = "", split_lines(str(err))
     seconds = time.monotonic() - began
     return Result(plan, work.changed, work.nodes, tuple(found), seconds, news)
 

@@ -16,6 +16,7 @@ from saltext_repmgr.utils.errors import UsageError
 from saltext_repmgr.utils.facts import Drained
 from saltext_repmgr.utils.facts import Observation
 from saltext_repmgr.utils.facts import Server
+from saltext_repmgr.utils.lines import split_lines
 from saltext_repmgr.utils.spec import ClusterSpec
 
 EVENT = "node_drained"
@@ -62,7 +63,7 @@ def start_file(node, drained: Drained):
 
 def read(text):
     """Return what a ``start.conf`` says of it, or None."""
-    lines = [line for line in text.splitlines() if line.startswith(_MARK)]
+    lines = [line for line in split_lines(text) if line.startswith(_MARK)]
     if not lines:
         return None
     # Who wrote into it did not mean that the server shall start.

@@ -11,8 +11,10 @@ from enum import Enum
 
 from saltext_repmgr.utils import drain
 from saltext_repmgr.utils import drained
+from saltext_repmgr.utils import election
 from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import lsn
+from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
@@ -334,12 +336,19 @@ def electors(seen: View, nodes) -> Electors:
 def _majority(seen: View, elect: Electors) -> Iterator[Problem]:
     """Whether the loss of the primary could be survived."""
     data, members = seen.spec.data_nodes, seen.spec.members
-    if len(data) == 1 or not elect.names:
+    if not elect.names:
+        return
+    if len(data) == 1:
+        if len(members) > 1:
+            what = f"if {seen.primary} is lost, nobody is promoted: it is the only data node"
+            yield Problem(Severity.NOTE, (), what, "add a standby to pillar")
         return
     if len(members) == 2:
         what = "two data nodes and no witness: a lost host is not failed over, one of two is no"
         step = "add a node with 'role: witness' to pillar"
         yield Problem(Severity.NOTE, (), f"{what} majority", step)
+        if elect.ready:
+            yield from _outcome(seen, elect)
         return
     if len(elect.ready) < elect.needed:
         what = (
@@ -356,6 +365,26 @@ def _majority(seen: View, elect: Electors) -> Iterator[Problem]:
         if lower and not idle:
             step = f"let {', '.join(lower)} stream from {seen.primary} ('upstream' in pillar), or {step}"
         yield _degraded("", what, step)
+        return
+    yield from _outcome(seen, elect)
+
+
+def _outcome(seen, elect):
+    """Whether those that can vote can promote somebody, and whether that one has every row."""
+    if election.is_automatic(seen.spec.settings):
+        voters = [seen.records[name] for name in elect.ready]
+        why = election.obstacle(seen.records[seen.primary].location, voters)
+        if why:
+            step = "correct 'priority' or 'location' in pillar, or bring the other nodes back"
+            yield _degraded("", f"if {seen.primary} is lost, nobody is promoted: {why}", step)
+    confirmed, _ = pg_settings.confirming(seen.spec, seen.spec.nodes[seen.primary])
+    needed = election.confirmations(len(elect.names))
+    if 0 < confirmed < needed:
+        what = (
+            f"a commit waits for {confirmed} of the standbys: where they are lost together with"
+            f" {seen.primary}, the other electors promote a standby that may not have it"
+        )
+        yield Problem(Severity.NOTE, (), what, f"write 'synchronous: {needed}' in pillar")
 
 
 def _cascaded(seen, electors):

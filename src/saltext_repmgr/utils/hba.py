@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 from saltext_repmgr.utils import checks
 from saltext_repmgr.utils import errors
+from saltext_repmgr.utils import quoting
 from saltext_repmgr.utils.spec import DATABASE_NAME
 from saltext_repmgr.utils.spec import ROLE_NAME
 from saltext_repmgr.utils.spec import ROUTER_DATABASE
 from saltext_repmgr.utils.spec import ROUTER_ROLE
 
 _BLANKS = " \t\r\f\v"
-_NEEDS_QUOTES = set('#,"') | set(_BLANKS)
+# A line that ends with a backslash goes on in the next one.
+_NEEDS_QUOTES = set('#,"\\') | set(_BLANKS)
 ADDRESS_KEYWORDS = ("all", "samehost", "samenet")
 # What the server adds to the options of a rule by itself.
 _IMPLIED_OPTIONS = {"cert": {"clientcert=verify-full"}, "gss": {"include_realm=1"}}
@@ -291,4 +293,4 @@ def _router_rules(spec):
 
 def block(rules):
     """The lines of the given rules as text that ends with a newline."""
-    return "".join(f"{rule}\n" for rule in rules)
+    return "".join(f"{quoting.one_line(str(rule))}\n" for rule in rules)

@@ -13,6 +13,7 @@ from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import NotInstalledError
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import DataDirectory
+from saltext_repmgr.utils.lines import split_lines
 
 _TIMEOUT = 20
 # Stopping a server waits for its last checkpoint; initdb and systemctl are quick.
@@ -204,13 +205,13 @@ def units(*names):
 
 
 def _properties(block):
-    return dict(line.partition("=")[::2] for line in block.splitlines())
+    return dict(line.partition("=")[::2] for line in split_lines(block))
 
 
 def release():
     """Return this host's ``ID`` and ``VERSION_ID``, for example ``("debian", "12")``."""
     fields = {}
-    for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
+    for line in split_lines(Path("/etc/os-release").read_text(encoding="utf-8")):
         key, _, value = line.partition("=")
         fields[key] = value.strip('"')
     return fields.get("ID", ""), fields.get("VERSION_ID", "")

@@ -13,6 +13,7 @@ from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils.facts import LIMITS
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.lines import split_lines
 from saltext_repmgr.utils.plan import primaries
 from saltext_repmgr.utils.plan import visible
 from saltext_repmgr.utils.spec import ClusterSpec
@@ -152,7 +153,7 @@ def raised(text, ran_with: Mapping[str, int], needed: Mapping[str, int]):
     needed
         What the primary runs with.
     """
-    lines = text.splitlines(keepends=True)
+    lines = [f"{line}\n" for line in split_lines(text)]
     for name, least in needed.items():
         found = re.search(rf"^{name} = '?(\d+)'?$", text, re.MULTILINE)
         if (int(found[1]) if found else ran_with.get(name, least)) < least:

@@ -2,6 +2,8 @@
 
 import re
 
+from saltext_repmgr.utils.lines import split_lines
+
 # Messages of PostgreSQL itself are quoted below a DETAIL as "ERROR:  text", with two
 # blanks; they belong to the entry above them.
 _ENTRY = re.compile(
@@ -17,7 +19,7 @@ def entries(stderr):
     command line, and a start as root, without one.
     """
     found = []
-    for line in stderr.splitlines():
+    for line in split_lines(stderr):
         match = _ENTRY.match(line)
         if match:
             found.append([match[1], [match[2] or ""]])
@@ -51,5 +53,5 @@ def issues(stderr):
     """Return what ``cluster show`` and ``service status`` list as detected issues."""
     for level, text in entries(stderr):
         if level == "WARNING" and text.startswith(_ISSUES):
-            return [line.strip().removeprefix("- ") for line in text.splitlines()[1:]]
+            return [line.strip().removeprefix("- ") for line in split_lines(text)[1:]]
     return []

@@ -9,6 +9,7 @@ import re
 
 from saltext_repmgr.utils.errcodes import NagiosCode
 from saltext_repmgr.utils.errors import ParseError
+from saltext_repmgr.utils.lines import split_lines
 from saltext_repmgr.utils.records import Check
 from saltext_repmgr.utils.records import Event
 from saltext_repmgr.utils.records import NodeCheck
@@ -314,7 +315,7 @@ def version_number(text):
 
 
 def _lines(text):
-    return [row for row in text.splitlines() if row.strip()]
+    return [row for row in split_lines(text) if row.strip()]
 
 
 def _unquoted(field):

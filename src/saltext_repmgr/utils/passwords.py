@@ -15,6 +15,7 @@ from saltext_repmgr.utils import router_files
 from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.facts import Reach
+from saltext_repmgr.utils.lines import split_lines
 from saltext_repmgr.utils.spec import DATABASE_NAME
 from saltext_repmgr.utils.spec import ROLE_NAME
 from saltext_repmgr.utils.spec import ROUTER_DATABASE
@@ -32,7 +33,7 @@ _FIELD = re.compile(r"((?:\\.|[^:\\])*)(?::|$)")
 def parse(text):
     """Return ``{(host, port, database, user): password}`` of a libpq password file."""
     found = {}
-    for line in text.splitlines():
+    for line in split_lines(text):
         fields = [re.sub(r"\\(.)", r"\1", field) for field in _FIELD.findall(line)]
         if len(fields) >= 5 and not line.startswith("#"):
             # The first line that fits is the one that counts.

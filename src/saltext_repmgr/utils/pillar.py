@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Mapping
 
 from saltext_repmgr.utils import checks
+from saltext_repmgr.utils import election
 from saltext_repmgr.utils import pillar_nodes
 from saltext_repmgr.utils import pillar_pgbouncer
 from saltext_repmgr.utils import pillar_postgres
@@ -69,11 +70,13 @@ def read(pillar):
         found = "is missing" if pillar is None else f"is {checks.kind(pillar)}"
         problems.add(ROOT, f"{found}; write a mapping, see pillar.example")
         problems.raise_any()
+    checks.every_text(problems, ROOT, pillar)
     checks.unknown_keys(problems, ROOT, pillar, KEYS, _SYNONYMS)
     postgres = pillar_postgres.read(problems, f"{ROOT}.postgres", pillar.get("postgres", MISSING))
     manage_hosts = checks.boolean(
         problems, f"{ROOT}.manage_hosts", pillar.get("manage_hosts", MISSING), False
     )
+    fence = checks.boolean(problems, f"{ROOT}.fence", pillar.get("fence", MISSING), True)
     subnets = _subnets(problems, pillar.get("subnet", MISSING))
     nodes = pillar_nodes.read(
         problems, f"{ROOT}.nodes", pillar.get("nodes", MISSING), subnets, manage_hosts
@@ -87,10 +90,10 @@ def read(pillar):
         ),
         postgres=postgres,
         settings=repmgr_settings.read(
-            problems, f"{ROOT}.settings", pillar.get("settings", MISSING)
+            problems, f"{ROOT}.settings", pillar.get("settings", MISSING), fence
         ),
         force=checks.boolean(problems, f"{ROOT}.force", pillar.get("force", MISSING), False),
-        fence=checks.boolean(problems, f"{ROOT}.fence", pillar.get("fence", MISSING), True),
+        fence=fence,
         failover_after=checks.integer(
             problems, f"{ROOT}.failover_after", pillar.get("failover_after", 4), 3, 3600
         ),
@@ -115,8 +118,38 @@ def read(pillar):
         postgres.settings,
         sum(not node.absent for node in nodes.values()),
     )
+    _promotable(problems, spec)
+    _confirmed(problems, spec)
     problems.raise_any()
     return spec
+
+
+def _promotable(problems, spec):
+    """Refuse a cluster of which no node ever takes over from another one."""
+    readable = all(node.location and node.priority is not None for node in spec.nodes.values())
+    if len(problems) or not readable or not election.is_automatic(spec.settings):
+        return
+    found = election.obstacles(spec.members)
+    if len(found) > 1 and all(found.values()):
+        name, why = next(iter(found.items()))
+        problems.add(
+            f"{ROOT}.nodes",
+            f"nobody is promoted whichever node is lost: of {name}, {why}; correct priority or"
+            " location of the nodes, or write 'settings: {failover: manual}'",
+        )
+
+
+def _confirmed(problems, spec):
+    """Refuse commits that wait for no standby where pillar says that standbys confirm them."""
+    value = spec.postgres.settings.get("synchronous_commit")
+    if spec.synchronous and (
+        value is False or str(value).lower() in ("off", "local", "false", "no")
+    ):
+        problems.add(
+            f"{ROOT}.postgres.settings.synchronous_commit",
+            f"is {checks.show(value)}, with which a commit waits for no standby, but repmgr.synchronous"
+            " asks for that; remove one of them (a role or a transaction may still be set so)",
+        )
 
 
 def _history_days(problems, value):

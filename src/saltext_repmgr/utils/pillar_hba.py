@@ -134,7 +134,18 @@ def _names(problems, key, value):
                 f"holds {checks.show(text)}; write a name or a list of names on one line each",
             )
             return ()
+        if checks.has_own_quotes(text):
+            problems.add(key, f"holds {checks.show(text)}; write the name without these quotes")
+            return ()
         written_quoted = len(text) > 2 and text[0] == text[-1] == '"'
+        if "," in text and not written_quoted:
+            names = ", ".join(filter(None, map(str.strip, text.split(","))))
+            problems.add(
+                key,
+                f"holds {checks.show(text)}, which is one name with a comma in it; write a list,"
+                f" [{names}], or put a name that has a comma into double quotes of its own",
+            )
+            return ()
         tokens.append(Token(text[1:-1].replace('""', '"'), True) if written_quoted else Token(text))
     if not tokens:
         problems.add(key, "is an empty list; write at least one name, or all")

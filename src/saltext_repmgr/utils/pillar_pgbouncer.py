@@ -176,6 +176,10 @@ def _settings(problems, key, value):
             settings[name] = checks.choice(problems, setting_key, found, POOL_MODES)
         elif isinstance(found, (bool, int, float)):
             settings[name] = found
+        elif checks.has_own_quotes(found):
+            problems.add(
+                setting_key, "is in quotes that become part of the value; write it without them"
+            )
         elif isinstance(found, str) and found.strip() and checks.is_one_line(found):
             settings[name] = found
         else:

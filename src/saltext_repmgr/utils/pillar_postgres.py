@@ -129,6 +129,11 @@ def _settings(problems, key, value):
 def _is_value(problems, key, value):
     # A setting may hold a secret of the administrator's (a command, say): never shown.
     if isinstance(value, (list, tuple)):
+        if any(map(checks.has_own_quotes, value)):
+            problems.add(
+                key, "holds a name in quotes that become part of it; write it without them"
+            )
+            return False
         if value and all(isinstance(v, (str, int)) and _is_plain(v) for v in value):
             return True
         problems.add(key, "is a list with something else than names on one line; write names")
@@ -137,6 +142,8 @@ def _is_value(problems, key, value):
         problems.add(key, "is empty; write a value, or remove it for the default")
     elif not isinstance(value, (bool, int, float, str)):
         problems.add(key, f"is {checks.kind(value)}; write a string, a number or a boolean")
+    elif checks.has_own_quotes(value):
+        problems.add(key, "is in quotes that become part of the value; write it without them")
     elif not _is_plain(value):
         problems.add(
             key,

@@ -23,6 +23,16 @@ SSH_KEYS = ("public_key", "private_key")
 
 _MD5 = re.compile(r"md5[0-9a-f]{32}")
 _SCRAM = re.compile(r"SCRAM-SHA-256\$\d+:")
+# What stands for a secret in a pillar file as long as nothing has turned it into one.
+_ENCRYPTED = re.compile(
+    r"\s*(ENC\[|\$ANSIBLE_VAULT;|-----BEGIN AGE ENCRYPTED|age-encryption\.org/|vault:v\d+:)"
+)
+_TEMPLATE = re.compile(r"\s*(\{\{.*\}\}|\{%.*%\}|\$\{.*\}|<%.*%>)\s*", re.DOTALL)
+_REFERENCE = re.compile(
+    r"\s*([a-z][a-z0-9+.-]*://|!(vault|secret|env|file)\b|__slot__:"
+    r"|(vault|sdb|sops|ssm|keyring|secretref|env|file):)",
+    re.IGNORECASE,
+)
 _PEM_BEGIN = re.compile(r"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----")
 _PEM_END = re.compile(r"-----END ([A-Z]+ )*PRIVATE KEY-----")
 _OPENSSH_MAGIC = b"openssh-key-v1\0"
@@ -47,10 +57,10 @@ def _password_mistake(value):
         return f"is {checks.kind(value)}; write a string, in quotes"
     if not value.strip():
         return f"is empty; write a password of {MINIMUM_LENGTH} characters or more"
-    if "-----BEGIN PGP MESSAGE" in value:
-        return "is still encrypted; render the pillar with the gpg renderer ('#!yaml|gpg')"
-    if re.search(r"[\n\r\0]", value):
-        return "contains a line break or a NUL; write it on one line (not as a YAML block)"
+    if hint := _unrendered(value):
+        return hint
+    if not checks.is_one_line(value):
+        return "contains a line break; write it on one line (not as a YAML block)"
     if checks.is_masked(value):
         return "is only asterisks, Salt's mask for a hidden value; write the password itself"
     if _MD5.fullmatch(value) or _SCRAM.match(value):
@@ -61,6 +71,22 @@ def _password_mistake(value):
         return (
             "contains characters that PostgreSQL turns into others before it compares passwords"
             " (a ligature, a special space, an invisible character); write it without them"
+        )
+    return None
+
+
+def _unrendered(value):
+    """What to do about a text that only stands for the secret, or ``None``."""
+    if "-----BEGIN PGP MESSAGE" in value:
+        return "is still encrypted; render the pillar with the gpg renderer ('#!yaml|gpg')"
+    if _ENCRYPTED.match(value):
+        return "is still encrypted; have the pillar decrypt it, for example with '#!yaml|gpg'"
+    if _TEMPLATE.fullmatch(value):
+        return "is a template that nothing has rendered; begin the pillar file with '#!jinja|yaml'"
+    if _REFERENCE.match(value):
+        return (
+            "names a place where the secret is kept and is not the secret; have the pillar fetch"
+            " it, for example with {{ salt['sdb.get']('sdb://…') }}"
         )
     return None
 
@@ -98,7 +124,7 @@ def _public_key(problems, key, value):
     words = text.split()
     if "PRIVATE KEY" in text:
         problems.add(key, "holds a private key; write the public one (the .pub file)")
-    elif len(text.splitlines()) > 1:
+    elif not checks.is_one_line(text):
         problems.add(key, "has several lines; write one public key on one line")
     elif words[0] not in PUBLIC_KEY_TYPES:
         problems.add(
@@ -124,8 +150,10 @@ def _private_key(problems, key, value):
     text = _text(problems, key, value, "the whole private key as a YAML block ('|')")
     if text is None:
         return None
-    lines = text.splitlines()
-    if not text.startswith("-----BEGIN"):
+    lines = text.replace("\r\n", "\n").split("\n")
+    if hint := _unrendered(text):
+        problems.add(key, hint)
+    elif not text.startswith("-----BEGIN"):
         problems.add(key, "does not begin with -----BEGIN; write the whole file as a YAML block")
     elif not _PEM_BEGIN.fullmatch(lines[0]):
         problems.add(key, "is not a private key; write the file without .pub")
@@ -134,7 +162,7 @@ def _private_key(problems, key, value):
     elif _has_passphrase(lines):
         problems.add(key, "is protected by a passphrase; write a key without one")
     else:
-        return text + "\n"
+        return "\n".join(lines) + "\n"
     return None
 
 

@@ -186,6 +186,25 @@ OWNED = {
     "location": "use repmgr.nodes.<minion id>.location",
     "priority": "use repmgr.nodes.<minion id>.priority",
     "repmgrd_pid_file": "systemd runs repmgrd without one, remove it",
+    "standby_disconnect_on_failover": (
+        "it needs a superuser, which the role repmgr is not: repmgrd could not stop the WAL"
+        " receivers and would wait for that before each failover, remove it"
+    ),
+    "sibling_nodes_disconnect_timeout": (
+        "it belongs to standby_disconnect_on_failover, which needs a superuser, remove it"
+    ),
+    "pg_ctl_options": "the server is started through its unit and not by pg_ctl, remove it",
+}
+
+# Parameters that would take away what the fence (``repmgr.fence``) promises, each with the reason.
+_UNIT = "a server that is started past its unit is started past the start check"
+FENCED = {
+    "failover_validation_command": "it would take the place of the vote, without which a standby"
+    " is promoted beside a living primary",
+    "service_start_command": _UNIT,
+    "service_restart_command": _UNIT,
+    "always_promote": "the vote goes by the node's own metadata, which this promotes without",
+    "promote_delay": "a promotion that waits goes by a vote that is out of date",
 }
 
 # What this extension writes unless the pillar says otherwise: a fail-over within seconds.

@@ -4,6 +4,7 @@ import re
 
 from saltext_repmgr.utils import checks
 from saltext_repmgr.utils.repmgr_parameters import EVENTS
+from saltext_repmgr.utils.repmgr_parameters import FENCED
 from saltext_repmgr.utils.repmgr_parameters import MAX_BYTES
 from saltext_repmgr.utils.repmgr_parameters import MAX_INT
 from saltext_repmgr.utils.repmgr_parameters import OWNED
@@ -34,8 +35,12 @@ _ORDERED = (
 )
 
 
-def read(problems, key, value):
-    """The settings with normalised values: ``bool``, ``int``, ``str`` or a tuple of ``str``."""
+def read(problems, key, value, fence):
+    """The settings with normalised values: ``bool``, ``int``, ``str`` or a tuple of ``str``.
+
+    fence
+        Whether pillar asks for the fence, which some of them would weaken.
+    """
     mapping = checks.mapping_or_none(problems, key, value)
     if not mapping:
         return {}
@@ -51,6 +56,8 @@ def read(problems, key, value):
         else:
             checked = _CHECKS[PARAMETERS[name].kind](problems, setting_key, found, PARAMETERS[name])
             _no_text_for_a_shell(problems, setting_key, name, checked)
+            if fence and name in FENCED and checked not in (None, False):
+                problems.add(setting_key, f"{FENCED[name]}; remove it, or write 'fence: false'")
             if checked is not None:
                 settings[name] = checked
     _together(problems, key, settings, mapping)
@@ -101,10 +108,12 @@ def _str(problems, key, value, _):
         problems.add(
             key, "contains a line break or another control character; write it on one line"
         )
-    elif len(value.encode()) > MAX_BYTES:
+    elif checks.has_own_quotes(value):
+        problems.add(key, "is in quotes that become part of the value; write it without them")
+    elif (size := len(value.encode())) > MAX_BYTES:
         problems.add(
             key,
-            f"has {len(value.encode())} bytes; repmgr takes {MAX_BYTES} at most,"
+            f"has {size} bytes; repmgr takes {MAX_BYTES} at most,"
             " put a longer command into a script",
         )
     else:

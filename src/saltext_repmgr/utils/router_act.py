@@ -17,6 +17,7 @@ from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import NotInstalledError
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
+from saltext_repmgr.utils.lines import split_lines
 from saltext_repmgr.utils.spec import ROUTER_ROLE
 from saltext_repmgr.utils.spec import Layout
 
@@ -102,7 +103,7 @@ def try_out(text):
         with open(Path(directory, "said"), "w+", encoding="utf-8") as output:
             taken = _opens_its_socket(path, output)
             output.seek(0)
-            lines = output.read().splitlines()
+            lines = split_lines(output.read())
     if not taken:
         said = [line.partition(" ERROR ")[2] or line.partition(" FATAL ")[2] for line in lines]
         why = "; ".join(filter(None, said)) or "it said nothing, and opened no socket"

@@ -114,7 +114,7 @@ def _with_options(listed):
 
 
 def _text(value):
-    return str(int(value)) if isinstance(value, bool) else str(value)
+    return str(int(value)) if isinstance(value, bool) else quoting.one_line(str(value))
 
 
 def ini(spec, auth_user=ROUTER_ROLE, auth_query=router_access.AUTH_QUERY):
@@ -140,8 +140,7 @@ def userlist(password, detour=None):
     role it logs in by itself, for which it takes the password.
     """
     roles = {ROUTER_ROLE: password, **({ROUTER_DETOUR: detour} if detour else {})}
-    quoted = {role: text.replace('"', '""') for role, text in roles.items()}
-    return "".join(f'"{role}" "{text}"\n' for role, text in quoted.items())
+    return "".join(f'"{role}" {quoting.userlist_field(text)}\n' for role, text in roles.items())
 
 
 def pgpass(password):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from saltext_repmgr.utils import scrub
 from saltext_repmgr.utils.errors import ParseError
+from saltext_repmgr.utils.lines import split_lines
 
 DIRECTORY = "/var/spool/repmgr"
 PROGRAM = "/usr/local/lib/repmgr-guard/spool-event"
@@ -103,7 +104,7 @@ def parse(name, text):
     """Return the :class:`Event` that a file of the spool holds."""
     # What stands after a blank line, a release before this one wrote.
     head = text.partition("\n\n")[0]
-    fields = dict(line.partition("=")[::2] for line in head.split("\n"))
+    fields = dict(line.partition("=")[::2] for line in split_lines(head))
     event = fields.get("event", "")
     if not _EVENT.fullmatch(event):
         raise ParseError(f"{name} in the spool of events is not what spool-event writes")

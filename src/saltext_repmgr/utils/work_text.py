@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from saltext_repmgr.utils import screen
+from saltext_repmgr.utils.lines import split_lines
 
 
 def render(told: Mapping[str, object]):
@@ -38,4 +39,4 @@ def _node(name, text):
 
 
 def _result(text):
-    return "\n".join(screen.wrap(line, "", "  ") for line in str(text).splitlines())
+    return "\n".join(screen.wrap(line, "", "  ") for line in split_lines(str(text)))

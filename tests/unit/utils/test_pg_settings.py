@@ -106,6 +106,12 @@ def test_render():
     assert text.endswith("\n")
 
 
-def test_render_refuses_a_carriage_return():
+def test_what_could_end_a_line_is_written_as_octal_numbers():
+    text = pg_settings.render({"archive_command": "a\rb\x85c"}, header="")
+    assert text == r"archive_command = 'a\015b\302\205c'" + "\n"
+
+
+@pytest.mark.parametrize("value", ["a\0b", "a\ud800b"])
+def test_render_refuses_what_has_no_bytes(value):
     with pytest.raises(errors.UsageError):
-        pg_settings.render({"archive_command": "a\rb"})
+        pg_settings.render({"archive_command": value})
