@@ -108,6 +108,8 @@ def _install(release: str, root: Path, tell: progress.Tell) -> None:
         where=f"a minimal Debian {release}",
     )
     root.chmod(0o755)
+    shutil.rmtree(root / "var/lib/apt/lists")
+    run(["chroot", root, "apt-get", "clean"])
     # As in any root that is no machine of its own: nobody wants its services.
     recipe.forbid_services(root)
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n", encoding="ascii")

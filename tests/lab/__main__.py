@@ -2,22 +2,23 @@
 
 import argparse
 import os
+import shutil
 import sys
-import time
 from collections.abc import Sequence
 
 from . import apt
-from . import image
 from . import progress
 from . import state
 from .errors import LabError
 from .lab import Lab
+from .prepare import prepare
 from .process import CLEAN_ENV
 from .process import follow
 from .process import run
 from .releases import RELEASES
 from .screen import Screen
 from .spec import MASTER
+from .spec import LabSpec
 
 _WATCHED_SECONDS = 1800
 
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help="power a lab off and remove it")
     down.add_argument("name")
 
-    build = commands.add_parser("build", help="make the images now rather than on first use")
+    build = commands.add_parser("build", help="make images and Salt now rather than on first use")
     build.add_argument("releases", nargs="*", metavar="release", help=" ".join(sorted(RELEASES)))
 
     packages = commands.add_parser("packages", help="install what this machine lacks")
@@ -64,7 +65,8 @@ def _up(args: argparse.Namespace) -> None:
         preinstalled=args.preinstalled,
         persistent=True,
     )
-    lab.up()
+    with Screen() as screen:
+        lab.up(tell=screen.doing)
     _show(lab)
 
 
@@ -97,14 +99,17 @@ def _down(args: argparse.Namespace) -> None:
 def _build(args: argparse.Namespace) -> None:
     apt.ensure_tools()
     for name in args.releases or sorted(RELEASES):
-        if name not in RELEASES:
-            raise LabError(f"no such release: {name!r} (there are {', '.join(RELEASES)})")
-        started = time.monotonic()
-        image.layers(RELEASES[name], preinstalled=True)
-        print(f"{name}: {time.monotonic() - started:.0f} s")
+        spec = LabSpec("build", release=name, preinstalled=True)
+        with Screen() as screen:
+            screen.section(f"What hosts of Debian {name} are made of")
+            prepare(spec, screen.doing)
+            screen.event("ready to boot")
 
 
 def _packages(args: argparse.Namespace) -> None:
+    if args.purpose == "python" and not shutil.which("dpkg-query"):
+        # Whoever works elsewhere has a Python that is complete, or sees it in what pip says.
+        return
     wanted = {"python": apt.python_packages(), "lab": apt.lab_packages()}
     wanted["database"] = (*apt.lab_packages(), *apt.DATABASE)
     missing = apt.missing(*wanted[args.purpose])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 Tell = Callable[[str], object]
 
 _APT = re.compile(r"(?:dl|pm)status:[^:]*(?::\w+)?:(?P<percent>[\d.]+):(?P<what>.*)")
-_DEBOOTSTRAP = re.compile(r"I: (?P<verb>Retrieving|Extracting|Unpacking|Configuring) (?P<name>\S+)")
+_DEBOOTSTRAP = re.compile(r"I: (?P<verb>Retrieving|Extracting|Unpacking|Configuring) (?!the |required )(?P<name>\S+)")
 _PIP = re.compile(
     r"\s*(?P<verb>Collecting|Downloading|Building wheel for|Using cached) (?P<name>\S+)"
 )
@@ -62,7 +62,8 @@ def pip(tell: Tell) -> Tell:
     def read(line: str) -> None:
         nonlocal collected
         if found := _PIP.match(line):
-            collected += found["verb"] == "Collecting"
+            # Of a file it says "Processing" in the place of "Collecting".
+            collected += found["verb"] in ("Collecting", "Processing")
             name = found["name"].rpartition("/")[2]
             tell(f"pip, package {collected}: {found['verb'].lower()} {name}")
         elif found := _PIP_INSTALLS.match(line):
