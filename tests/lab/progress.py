@@ -9,9 +9,11 @@ from collections.abc import Callable
 Tell = Callable[[str], object]
 
 _APT = re.compile(r"(?:dl|pm)status:[^:]*(?::\w+)?:(?P<percent>[\d.]+):(?P<what>.*)")
-_DEBOOTSTRAP = re.compile(r"I: (?P<verb>Retrieving|Extracting|Unpacking|Configuring) (?!the |required )(?P<name>\S+)")
+_DEBOOTSTRAP = re.compile(
+    r"I: (?P<verb>Retrieving|Extracting|Unpacking|Configuring) (?!the |required )(?P<name>\S+)"
+)
 _PIP = re.compile(
-    r"\s*(?P<verb>Collecting|Downloading|Building wheel for|Using cached) (?P<name>\S+)"
+    r"\s*(?P<verb>Collecting|Processing|Downloading|Building wheel for|Using cached) (?P<name>\S+)"
 )
 _PIP_INSTALLS = re.compile(r"Installing collected packages: (?P<names>.*)")
 
