@@ -41,11 +41,11 @@ def prepare(spec: LabSpec, tell: Tell) -> tuple[tuple[Path, ...], SaltEnvironmen
         part = together.part(f"Salt {spec.salt}")
         return salt_environment(spec.salt, old_libc=release.old_libc, in_use=in_use, tell=part)
 
-    made = _at_the_same_time(layers, salt)
+    made = at_the_same_time(layers, salt)
     return made[0], made[1]
 
 
-def _at_the_same_time(*makers: Callable[[], Any]) -> list[Any]:
+def at_the_same_time(*makers: Callable[[], Any]) -> list[Any]:
     """Call all of them. When one fails, the programs that the others run are ended."""
     others = set(children(os.getpid()))
     with ThreadPoolExecutor(len(makers)) as pool:

@@ -1,10 +1,15 @@
 """What programs that take minutes print, as they printed it."""
 
+import signal
+
 import pytest
 
 from tests.lab import progress
 from tests.lab.errors import CommandError
+from tests.lab.errors import LabError
+from tests.lab.prepare import at_the_same_time
 from tests.lab.process import follow
+from tests.lab.process import run
 
 
 def told(reader, lines):
@@ -105,3 +110,21 @@ def test_what_failed_is_in_the_error():
         argv = ["sh", "-c", "echo what went wrong; exit 3"]
         follow(argv, progress.nothing, timeout=60, where="building")
     assert raised.value.returncode == 3
+
+
+def test_when_one_maker_fails_the_programs_of_the_others_end():
+    ended = []
+
+    def fails():
+        raise LabError("no image")
+
+    def takes_long():
+        try:
+            run(["sleep", "600"], timeout=600)
+        except CommandError as err:
+            ended.append(err.returncode)
+            raise
+
+    with pytest.raises(LabError, match="no image"):
+        at_the_same_time(takes_long, fails)
+    assert ended == [-signal.SIGKILL]
