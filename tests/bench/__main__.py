@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.demo.screen import Screen
 from tests.lab import LabError
+from tests.lab.screen import Screen
 
 from . import build
 from . import failover

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.demo.hosts import pillar
-from tests.demo.screen import Screen
 from tests.lab import Lab
 from tests.lab import LabError
+from tests.lab.screen import Screen
 
 from . import cluster
 from . import machine

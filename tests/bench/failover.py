@@ -10,7 +10,6 @@ from typing import Any
 
 from saltext_repmgr.guard import rules
 from saltext_repmgr.utils.spec import ClusterSpec
-from tests.demo.screen import Screen
 from tests.failures import faults
 from tests.failures import judge
 from tests.failures import pillars
@@ -20,6 +19,7 @@ from tests.integration.support import Cluster
 from tests.lab import Lab
 from tests.lab import LabError
 from tests.lab.process import wait_until
+from tests.lab.screen import Screen
 
 from . import machine
 from .least import Timing

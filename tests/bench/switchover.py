@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.demo.screen import Screen
 from tests.failures import judge
 from tests.failures import pillars
 from tests.failures.load import Load
@@ -20,6 +19,7 @@ from tests.integration.support import Cluster
 from tests.lab import Lab
 from tests.lab import LabError
 from tests.lab.process import wait_until
+from tests.lab.screen import Screen
 
 from . import machine
 

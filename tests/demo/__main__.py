@@ -11,12 +11,12 @@ from tests.lab import LabError
 from tests.lab import LabRunning
 from tests.lab import NoSuchLab
 from tests.lab.paths import cache_dir
+from tests.lab.screen import Screen
 from tests.lab.spec import MASTER
 
 from . import hosts
 from . import tour
 from .orchestrate import COMMAND
-from .screen import Screen
 
 _COMMANDS = ("up", "status", "enter", "down")
 _MOST_NODES = 9

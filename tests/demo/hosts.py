@@ -7,13 +7,8 @@ from typing import Any
 
 from tests.lab import Lab
 from tests.lab import LabError
-from tests.lab import apt
-from tests.lab import image
-from tests.lab import state
-from tests.lab.releases import RELEASES
+from tests.lab.screen import Screen
 from tests.lab.spec import SUBNET
-
-from .screen import Screen
 
 _LOOK_SECONDS = 0.3
 
@@ -50,30 +45,23 @@ def pillar(names: tuple[str, ...]) -> dict[str, Any]:
 
 def up(lab: Lab, screen: Screen) -> None:
     """What :meth:`Lab.up` does, with a line for each part of it."""
-    spec = lab.spec
-    screen.doing("the tools of this machine")
-    apt.ensure_tools()
-    screen.doing(f"an image of Debian {spec.release}; minutes, the first time")
-    image.layers(RELEASES[spec.release], in_use=state.in_use())
-    screen.event(f"image of Debian {spec.release} is there")
     with _Reporter(lab, screen):
-        lab.up()
+        lab.up(tell=screen.doing)
     screen.event("every minion answers")
 
 
 class _Reporter:
-    """Tells of Salt, and of each host when it is up, while :meth:`Lab.up` does all of it."""
+    """Tells when everything is made, and of each host when it is up, while the lab comes up."""
 
     def __init__(self, lab: Lab, screen: Screen) -> None:
         self._lab = lab
         self._screen = screen
         self._told: set[str] = set()
-        self._salt = False
+        self._made = False
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> None:
-        self._screen.doing("Salt and this checkout; minutes, the first time")
         self._thread.start()
 
     def __exit__(self, kind: object, *_: object) -> None:
@@ -89,9 +77,10 @@ class _Reporter:
 
     def _look(self) -> None:
         hosts = list(self._lab.hosts.values())
-        if hosts and not self._salt:
-            self._salt = True
-            self._screen.event(f"Salt {self._lab.spec.salt} with this checkout in it is there")
+        if hosts and not self._made:
+            self._made = True
+            spec = self._lab.spec
+            self._screen.event(f"Debian {spec.release} and Salt {spec.salt} are ready to boot")
             self._waiting()
         for host in hosts:
             if host.name in self._told:

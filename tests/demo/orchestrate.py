@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.lab import Lab
 from tests.lab import LabError
+from tests.lab.screen import Screen
 
 from .bus import Bus
 from .bus import Event
@@ -19,7 +20,6 @@ from .returns import State
 from .returns import orchestration
 from .returns import states
 from .returns import without_noise
-from .screen import Screen
 
 COMMAND = "salt-run state.orchestrate repmgr.cluster"
 

@@ -8,11 +8,11 @@ from tests.lab import CommandError
 from tests.lab import Host
 from tests.lab import Lab
 from tests.lab import LabError
+from tests.lab.screen import Screen
 
 from . import hosts
 from .orchestrate import COMMAND
 from .orchestrate import orchestrate
-from .screen import Screen
 
 _REPLICATION_SECONDS = 10
 _SWITCHOVER_SECONDS = 180

@@ -22,9 +22,11 @@ from tests.lab import LabRunning
 from tests.lab import NoSuchLab
 from tests.lab import state
 from tests.lab.cgroup import lab_cgroups
+from tests.lab.interpreter import interpreter
 from tests.lab.paths import CHECKOUT
 from tests.lab.process import ProcessId
 from tests.lab.process import descendants
+from tests.lab.process import run
 from tests.lab.releases import RELEASES
 
 
@@ -42,6 +44,17 @@ def node(lab):
     host = lab["node1"]
     host.boot()
     return host
+
+
+# -- what a host is made of --------------------------------------------------------------------
+
+
+def test_what_pip_compiles_is_compiled_for_the_interpreter_of_the_hosts():
+    python = interpreter()
+    headers = python.files / "include" / python.executable.name
+    # By its path: those of this machine are no stand-in for them.
+    source = f'#include "{headers}/Python.h"\n'
+    run(["gcc", "-fsyntax-only", f"-I{headers}", "-x", "c", "-"], input=source)
 
 
 # -- a host ----------------------------------------------------------------------------------

@@ -2,18 +2,25 @@
 
 import argparse
 import os
+import shutil
 import sys
-import time
 from collections.abc import Sequence
 
 from . import apt
-from . import image
+from . import progress
 from . import state
 from .errors import LabError
 from .lab import Lab
+from .prepare import prepare
 from .process import CLEAN_ENV
+from .process import follow
+from .process import run
 from .releases import RELEASES
+from .screen import Screen
 from .spec import MASTER
+from .spec import LabSpec
+
+_WATCHED_SECONDS = 1800
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,8 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help="power a lab off and remove it")
     down.add_argument("name")
 
-    build = commands.add_parser("build", help="make the images now rather than on first use")
+    build = commands.add_parser("build", help="make images and Salt now rather than on first use")
     build.add_argument("releases", nargs="*", metavar="release", help=" ".join(sorted(RELEASES)))
+
+    packages = commands.add_parser("packages", help="install what this machine lacks")
+    packages.add_argument("purpose", choices=("python", "lab", "database"))
+
+    watch = commands.add_parser("watch", help="run a command of pip and show how far it is")
+    watch.add_argument("title")
+    watch.add_argument("argv", nargs=argparse.REMAINDER, metavar="command")
     return parser
 
 
@@ -51,7 +65,8 @@ def _up(args: argparse.Namespace) -> None:
         preinstalled=args.preinstalled,
         persistent=True,
     )
-    lab.up()
+    with Screen() as screen:
+        lab.up(tell=screen.doing)
     _show(lab)
 
 
@@ -84,17 +99,48 @@ def _down(args: argparse.Namespace) -> None:
 def _build(args: argparse.Namespace) -> None:
     apt.ensure_tools()
     for name in args.releases or sorted(RELEASES):
-        if name not in RELEASES:
-            raise LabError(f"no such release: {name!r} (there are {', '.join(RELEASES)})")
-        started = time.monotonic()
-        image.layers(RELEASES[name], preinstalled=True)
-        print(f"{name}: {time.monotonic() - started:.0f} s")
+        spec = LabSpec("build", release=name, preinstalled=True)
+        with Screen() as screen:
+            screen.section(f"What hosts of Debian {name} are made of")
+            prepare(spec, screen.doing)
+            screen.event("ready to boot")
+
+
+def _packages(args: argparse.Namespace) -> None:
+    if args.purpose == "python" and not shutil.which("dpkg-query"):
+        # Whoever works elsewhere has a Python that is complete, or sees it in what pip says.
+        return
+    wanted = {"python": apt.python_packages(), "lab": apt.lab_packages()}
+    wanted["database"] = (*apt.lab_packages(), *apt.DATABASE)
+    missing = apt.missing(*wanted[args.purpose])
+    if not missing:
+        return
+    if os.geteuid() != 0:
+        raise LabError(f"install these first, as root: apt-get install {' '.join(missing)}")
+    with Screen() as screen:
+        listed = f"{len(missing)} packages: {', '.join(missing)}"
+        screen.section(f"Installing on this machine {listed}")
+        apt.install(missing, screen.doing)
+        screen.event("installed, with what they depend on")
+    if "pgbouncer" in missing and os.path.isdir("/run/systemd/system"):
+        # Its package starts one. Tests run their own.
+        run(["systemctl", "disable", "--now", "--quiet", "pgbouncer"])
+
+
+def _watch(args: argparse.Namespace) -> None:
+    with Screen() as screen:
+        screen.section(args.title)
+        follow(args.argv, progress.pip(screen.doing), timeout=_WATCHED_SECONDS, env=os.environ)
+        screen.event("installed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code."""
+    # What hosts get is for all of their users to read.
+    os.umask(0o022)
     args = _parser().parse_args(arguments)
     action = {"up": _up, "list": _list, "enter": _enter, "down": _down, "build": _build}
+    action |= {"packages": _packages, "watch": _watch}
     try:
         action[args.command](args)
     except LabError as err:

@@ -1,23 +1,29 @@
 """The machine's own apt: which mirrors it uses, and the few tools the lab needs installed."""
 
 import functools
+import importlib.util
 import os
 import shutil
+import sys
+import sysconfig
 from dataclasses import dataclass
+from pathlib import Path
 
+from . import progress
 from .errors import LabError
+from .locks import locked
+from .paths import cache_dir
 from .process import CLEAN_ENV
+from .process import follow
 from .process import run
 
-#: Command the lab runs -> Debian package that has it.
-_TOOLS = {
-    "debootstrap": "debootstrap",
-    "systemd-nspawn": "systemd-container",
-    "ip": "iproute2",
-    "nsenter": "util-linux",
-    "dpkg-deb": "dpkg",
-}
-_ARCHIVE_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_SECONDS = 900
+
+#: What boots hosts.
+_LAB = ("debian-archive-keyring", "debootstrap", "iproute2", "systemd-container")
+
+#: What the functional tests run.
+DATABASE = ("pgbouncer", "postgresql", "python3-psycopg2", "repmgr", "sudo")
 
 
 @dataclass(frozen=True)
@@ -28,29 +34,73 @@ class Mirrors:
     security: str | None
 
 
-def ensure_tools(*packages: str) -> None:
-    """Install what is missing on this machine.
+def python_packages() -> tuple[str, ...]:
+    """What this Python needs to make virtual environments and to compile what is in them.
 
-    :param packages: more of them, each with a command of the same name.
+    A dependency of Salt exists as source code only.
+    """
+    packages = ["gcc", "libc6-dev"]
+    if Path(sys.base_prefix) == Path("/usr"):
+        # Any other Python brings both, or no package of Debian would help it.
+        if importlib.util.find_spec("ensurepip") is None:
+            packages.append("python3-venv")
+        if not Path(sysconfig.get_path("include"), "Python.h").exists():
+            packages.append("python3-dev")
+    return tuple(packages)
+
+
+def ensure_tools(*others: str) -> None:
+    """Install what the lab needs on this machine, and other packages; see :func:`install`.
 
     :raises LabError: not root, or not a Debian machine.
-    :raises CommandError: apt could not install it.
     """
     if os.geteuid() != 0:
         raise LabError("the lab boots whole hosts: run it as root")
-    tools = {**_TOOLS, **{package: package for package in packages}}
-    missing = {package for tool, package in tools.items() if not shutil.which(tool)}
-    if not os.path.exists(_ARCHIVE_KEYRING):
-        missing.add("debian-archive-keyring")
-    if not missing:
-        return
-    if not shutil.which("apt-get"):
-        raise LabError(f"install these first: {', '.join(sorted(missing))}")
-    env = dict(CLEAN_ENV, DEBIAN_FRONTEND="noninteractive")
-    install = ["apt-get", "install", "-y", "--no-install-recommends", *sorted(missing)]
-    if run(install, check=False, timeout=600, env=env).returncode:
-        run(["apt-get", "update"], timeout=600, env=env)
-        run(install, timeout=600, env=env)
+    install(missing(*lab_packages(), *others))
+
+
+def lab_packages() -> tuple[str, ...]:
+    """What :func:`ensure_tools` installs on a machine that has none of it."""
+    return (*_LAB, *python_packages())
+
+
+def missing(*packages: str) -> list[str]:
+    """Those of the packages that are not installed on this machine.
+
+    :raises LabError: it has no packages of Debian.
+    """
+    if not shutil.which("dpkg-query"):
+        raise LabError(f"not a Debian machine; install these first: {', '.join(packages)}")
+    listing = run(
+        ["dpkg-query", "-W", "-f=${Package} ${db:Status-Status}\n", *packages], check=False
+    )
+    # Some packages exist once for each architecture.
+    found = {line.split()[0] for line in listing.stdout.splitlines() if line.endswith(" installed")}
+    return [package for package in packages if package not in found]
+
+
+def install(packages: list[str], tell: progress.Tell = progress.nothing) -> None:
+    """Install packages, with what they depend on, on this machine.
+
+    :raises CommandError: apt could not.
+    """
+    if packages:
+        options = ["-y", "--no-install-recommends", *progress.APT_OPTIONS]
+        with locked(cache_dir() / "apt.lock", _SECONDS):
+            _update(tell)
+            _apt_get(["install", *options, *packages], tell)
+
+
+def _update(tell: progress.Tell) -> None:
+    tell("the lists of packages")
+    _apt_get(["update"], tell)
+
+
+def _apt_get(arguments: list[str], tell: progress.Tell) -> None:
+    env = dict(CLEAN_ENV, DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8")
+    # Something else on this machine may install packages at this moment.
+    command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments]
+    follow(command, progress.apt(tell), timeout=_SECONDS, env=env, where="this machine's packages")
 
 
 @functools.cache
@@ -64,8 +114,8 @@ def mirrors() -> Mirrors:
     found = _listed()
     if None in found:
         # It waits for nobody, and labs begin side by side.
-        update = ["flock", "/run/lock/saltext-repmgr-lab", "apt-get", "update"]
-        run(update, timeout=600, env=CLEAN_ENV)
+        with locked(cache_dir() / "apt.lock", _SECONDS):
+            _update(progress.nothing)
         found = _listed()
     archive, security = found
     if archive is None:

@@ -24,8 +24,10 @@ def _hierarchies() -> list[Path]:
 
 def lab_cgroups(run_dir: Path) -> list[Path]:
     """The groups of a lab, one in each hierarchy; the ones of its hosts are below them."""
-    # Labs of one name may be up at the same time, if their run directories are not siblings.
-    where = hashlib.sha256(str(run_dir.parent).encode()).hexdigest()[:6]
+    # Labs of one name may be up at the same time, if their run directories are not siblings. A path
+    # would not tell those of this machine from those of a root directory inside it.
+    runs = run_dir.parent.stat()
+    where = hashlib.sha256(f"{runs.st_dev} {runs.st_ino}".encode()).hexdigest()[:6]
     name = f"saltext-repmgr-lab-{where}-{run_dir.name}"
     return [hierarchy / name for hierarchy in _hierarchies()]
 

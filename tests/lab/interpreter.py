@@ -1,7 +1,8 @@
 """The Python that Salt runs on in the hosts: a copy of the one that runs the lab.
 
 A copy without its site-packages, so that hosts see exactly an interpreter and its standard
-library, byte-compiled (they mount it read-only), and so that one in ``/usr`` works the same.
+library, byte-compiled (they mount it read-only), and so that one in ``/usr`` works the same. It
+has its headers, too: what pip compiles while it makes an environment is compiled for the copy.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .carry import carry_libraries
+from .errors import LabError
 from .paths import cache_dir
 from .process import run
 from .store import workshop
@@ -58,13 +60,17 @@ def interpreter(*, carrying_libraries: bool = False) -> Interpreter:
     """
     original = Path(sys.base_prefix)
     executable = original / "bin" / _name()
-    identity = f"{executable} {executable.stat().st_mtime_ns} {sys.version}"
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").is_file():
+        raise LabError(f"{headers}/Python.h is missing: install the headers of {executable}")
+    identity = f"{executable} {executable.stat().st_mtime_ns} {sys.version} with headers"
     suffix = "-carrying" if carrying_libraries else ""
     key = f"{_name()}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}{suffix}"
     files = cache_dir() / "python" / key
-    # A host has a Python of its own in /usr. Elsewhere the prefix stays what it is, because the
-    # executable may find its library only there.
-    prefix = Path("/opt/python") if original == Path("/usr") else original
+    # A host has a Python of its own in /usr, and commands in /usr/local. Elsewhere the prefix stays
+    # what it is, because the executable may find its library only there.
+    moved = original in (Path("/usr"), Path("/usr/local"))
+    prefix = Path("/opt/python") if moved else original
     if not files.is_dir():
         with workshop(files.parent, timeout=300) as scratch:
             if not files.is_dir():
@@ -85,6 +91,8 @@ def _copy(executable: Path, copy: Path) -> None:
     (library / "site-packages").mkdir()
     for shared in executable.parent.parent.glob("lib/libpython*.so*"):
         shutil.copy2(shared, copy / "lib", follow_symlinks=False)
+    headers = Path(sysconfig.get_path("include"))
+    shutil.copytree(headers, copy / "include" / headers.name)
     # Errors are left alone: the standard library holds samples that do not compile.
     run([sys.executable, "-m", "compileall", "-q", library], check=False, timeout=300)
     for directory in (copy, copy / "bin", copy / "lib", library):

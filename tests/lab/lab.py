@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import apt
-from . import image
 from . import state
 from .anchor import OwnedAnchor
 from .anchor import start_anchor
 from .fleet import Fleet
 from .paths import CHECKOUT
 from .pillar import files
+from .prepare import prepare
 from .process import ProcessId
-from .releases import RELEASES
-from .saltenv import salt_environment
+from .progress import Tell
+from .progress import nothing
 from .spec import LabSpec
 from .spec import first_addresses
 from .state import LabState
@@ -78,12 +78,13 @@ class Lab(Fleet):
         lab._adopt(known)
         return lab
 
-    def up(self, timeout: float = 120) -> "Lab":
+    def up(self, timeout: float = 120, tell: Tell = nothing) -> "Lab":
         """Boot all hosts at once and wait until every minion answers.
 
         Makes what is missing first: tools, image, Salt. That time is not counted.
 
         :param timeout: seconds for the boot, and again for the minions.
+        :param tell: told what is being made, from other threads; ``""`` when nothing is.
         :raises LabRunning: there is a lab of this name.
         :raises BootError: a host did not come up.
         :raises SaltNotAnswering: a minion did not answer.
@@ -92,12 +93,7 @@ class Lab(Fleet):
         apt.ensure_tools()
         state.reap()
         state.require_free(spec.name)
-        in_use = state.in_use()
-        release = RELEASES[spec.release]
-        layers = image.layers(release, preinstalled=spec.preinstalled, in_use=in_use)
-        environment = None
-        if spec.salt is not None:
-            environment = salt_environment(spec.salt, old_libc=release.old_libc, in_use=in_use)
+        layers, environment = prepare(spec, tell)
         self._owned = start_anchor(state.run_dir(spec.name), persistent=spec.persistent)
         try:
             mounts = environment.mounts if environment else ()

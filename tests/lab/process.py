@@ -5,7 +5,9 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -167,6 +169,59 @@ def run(
     if check and process.returncode:
         raise CommandError(shown or command, process.returncode, out, err, where)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def follow(
+    argv: Sequence[str | os.PathLike[str]],
+    tell: Callable[[str], object],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    where: str = "",
+) -> None:
+    """Run a command that takes minutes to its end and pass on each line as it is printed.
+
+    Standard error is part of what it prints. The other parameters are those of :func:`run`.
+
+    :param tell: called with each line, from another thread.
+    :raises CommandError: it did not exit 0.
+    :raises CommandTimeout: it ran for more than ``timeout`` seconds.
+    """
+    command = [os.fspath(arg) for arg in argv]
+    printed: list[str] = []
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env=dict(CLEAN_ENV if env is None else env),
+    ) as process:
+        stdout = process.stdout
+        assert stdout is not None
+
+        def read() -> None:
+            for line in stdout:
+                printed.append(line)
+                tell(line.rstrip("\n"))
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            kill_tree(process.pid)
+            reader.join(5)
+            raise CommandTimeout(command, timeout, "".join(printed), "", where) from None
+        except BaseException:
+            kill_tree(process.pid)
+            raise
+        # A daemon that the command left behind may hold the pipe.
+        reader.join(5)
+    if process.returncode:
+        raise CommandError(command, process.returncode, "".join(printed), "", where)
 
 
 def _drain(process: "subprocess.Popen[str]") -> tuple[str, str]:

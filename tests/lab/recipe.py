@@ -31,8 +31,8 @@ FETCH_SCRIPT = """
 version=$1
 shift
 apt-get update
-apt-get dist-upgrade -y
-apt-get install -y --download-only -o APT::Keep-Downloaded-Packages=true "$@"
+apt-get dist-upgrade -y -o APT::Status-Fd=1
+apt-get install -y --download-only -o APT::Status-Fd=1 -o APT::Keep-Downloaded-Packages=true "$@"
 mkdir -p /srv/packages
 mv /var/cache/apt/archives/*.deb /srv/packages/
 cd /srv/packages
@@ -60,7 +60,7 @@ systemctl mask apt-daily.timer apt-daily-upgrade.timer console-getty.service \
 #: What somebody does who prepares the host by hand. The cluster `main` is made at first boot:
 #: made here, all hosts would have one and the same system identifier.
 INSTALL_SCRIPT = """
-apt-get install -y "$@"
+apt-get install -y -o APT::Status-Fd=1 "$@"
 apt-get clean
 """
 
@@ -109,19 +109,26 @@ def _write(root: Path, path: str, text: str, mode: int = 0o644) -> None:
     target.chmod(mode)
 
 
+def sources_list(release: str, mirrors: Mirrors) -> str:
+    """The text of apt's list of sources for a release, all of it from these mirrors."""
+    suites = [(mirrors.archive, release), (mirrors.archive, f"{release}-updates")]
+    if mirrors.security:
+        suites.append((mirrors.security, f"{release}-security"))
+    return "".join(f"deb {uri} {suite} main\n" for uri, suite in suites)
+
+
+def forbid_services(root: Path) -> None:
+    """Let packages be installed without starting a service."""
+    _write(root, _NO_SERVICES, "#!/bin/sh\nexit 101\n", 0o755)
+
+
 def prepare_for_packages(root: Path, release: Release, mirrors: Mirrors, proxy: str) -> None:
     """Give the new root the sources and the settings its packages are fetched with."""
-    sources = [
-        f"deb {mirrors.archive} {release.name} main",
-        f"deb {mirrors.archive} {release.name}-updates main",
-    ]
-    if mirrors.security:
-        sources.append(f"deb {mirrors.security} {release.name}-security main")
-    _write(root, _BUILD_SOURCES, "\n".join(sources) + "\n")
+    _write(root, _BUILD_SOURCES, sources_list(release.name, mirrors))
     _write(root, _BUILD_PROXY, proxy)
     _write(root, _FORCE_UNSAFE_IO, "force-unsafe-io\n")
     _write(root, _APT_SETTINGS, 'Acquire::Languages "none";\n')
-    _write(root, _NO_SERVICES, "#!/bin/sh\nexit 101\n", 0o755)
+    forbid_services(root)
     _write(root, "etc/systemd/system/lab-first-boot.service", _FIRST_BOOT_UNIT)
     _write(root, "usr/local/sbin/lab-first-boot", _FIRST_BOOT, 0o755)
     # The cluster that the package makes has this locale, as on a host set up by the installer.
@@ -154,7 +161,7 @@ def finish(root: Path) -> None:
 
 def prepare_for_install(upper: Path) -> None:
     """Let packages be installed without starting a service or making a database."""
-    _write(upper, _NO_SERVICES, "#!/bin/sh\nexit 101\n", 0o755)
+    forbid_services(upper)
     _write(upper, _NO_MAIN_CLUSTER, "create_main_cluster = false\n")
 
 

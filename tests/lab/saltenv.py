@@ -10,11 +10,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import progress
 from . import wheel
 from .interpreter import Interpreter
 from .interpreter import interpreter
 from .paths import CHECKOUT
 from .paths import cache_dir
+from .process import follow
 from .process import run
 from .store import CONFINED
 from .store import workshop
@@ -57,14 +59,20 @@ def salt_commands(files: str | None) -> list[str]:
 
 
 def salt_environment(
-    version: str, *, old_libc: bool = False, in_use: frozenset[Path] = frozenset()
+    version: str,
+    *,
+    old_libc: bool = False,
+    in_use: frozenset[Path] = frozenset(),
+    tell: progress.Tell = progress.nothing,
 ) -> SaltEnvironment:
     """Salt of that version with the project as it is in the checkout now.
 
     :param old_libc: for hosts whose C library is older than this machine's.
     :param in_use: environments that must not be pruned because running hosts have them mounted.
+    :param tell: told what is being done.
     :raises CommandError: pip failed.
     """
+    tell("a copy of Python")
     python = interpreter(carrying_libraries=old_libc)
     base = cache_dir() / "salt" / f"{version}-{python.key}"
 
@@ -79,17 +87,26 @@ def salt_environment(
             # Somebody may have gone on editing.
             found = named(wheel.hash_sources(sources))
             if not base.is_dir():
-                _build(scratch, base, python, None, ["psycopg2-binary", f"salt=={version}"])
+                wanted = ["psycopg2-binary", f"salt=={version}"]
+                _build(scratch, base, python, None, wanted, tell)
             if not found.files.is_dir():
+                tell("the wheel of this checkout")
                 project = wheel.build(sources, scratch)
-                _build(scratch, found.files, python, base, [str(project), f"salt=={version}"])
+                wanted = [str(project), f"salt=={version}"]
+                _build(scratch, found.files, python, base, wanted, tell)
             _prune(base, in_use | {found.files})
+    tell("")
     os.utime(found.files)
     return found
 
 
 def _build(
-    scratch: Path, final: Path, python: Interpreter, base: Path | None, requirements: list[str]
+    scratch: Path,
+    final: Path,
+    python: Interpreter,
+    base: Path | None,
+    requirements: list[str],
+    tell: progress.Tell,
 ) -> None:
     """Make an environment, from ``base`` or else from nothing, and move it to its final name."""
     environment = scratch / final.name
@@ -98,8 +115,9 @@ def _build(
 
     def at_its_place(*argv: str) -> None:
         places = [str(mountpoint), str(environment), str(python.files), str(python.prefix)]
-        run(
+        follow(
             [*CONFINED, "sh", "-ec", _AT_ITS_PLACE, "sh", *places, *argv],
+            progress.pip(tell),
             timeout=wheel.PIP_SECONDS,
             env=wheel.pip_environment(),
             where=f"building {final.name}",
@@ -111,7 +129,9 @@ def _build(
     else:
         # Nothing in an installed environment is ever changed in place, so links will do.
         run(["cp", "-al", base, environment])
-    at_its_place(f"{SALT_PREFIX}/bin/python3", "-m", "pip", "install", "-q", *requirements)
+    at_its_place(
+        f"{SALT_PREFIX}/bin/python3", "-m", "pip", "install", *wheel.PIP_OPTIONS, *requirements
+    )
     environment.chmod(0o755)
     environment.rename(final)
 

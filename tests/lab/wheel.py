@@ -15,6 +15,9 @@ from .store import workshop
 
 PIP_SECONDS = 900
 
+#: Makes pip print what :func:`tests.lab.progress.pip` reads, and nothing about root.
+PIP_OPTIONS = ("--progress-bar=off", "--root-user-action=ignore", "--disable-pip-version-check")
+
 _SOURCES = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "README.md", "LICENSE", "src")
 # Variables that would make pip or Python behave differently from a user's.
 _NOT_INHERITED = {
