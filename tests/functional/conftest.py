@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from saltext_repmgr.utils.spec import Layout
 from tests.functional.support import clusters
 from tests.functional.support import repmgr
 from tests.functional.support.minions import Minion
@@ -64,6 +65,15 @@ def mount_point(servers):  # pylint: disable=unused-argument
     """An empty directory that is a mount point."""
     with clusters.in_memory(clusters.SCRATCH / "mount", "size=64k") as path:
         yield path
+
+
+@pytest.fixture
+def clone_state(tmp_path, monkeypatch):
+    """The directory of root's for the markers of clones, not that of this machine."""
+    path = tmp_path / "clone-state"
+    path.mkdir(mode=0o700)
+    monkeypatch.setattr(Layout, "clone_state", str(path))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ They are part of the ``repmgr`` SLS files.
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import managed
 from saltext_repmgr.utils import passwords
 from saltext_repmgr.utils import router_access
 from saltext_repmgr.utils import router_act
@@ -112,7 +113,7 @@ def passfile(name):
         /etc/repmgr/router-pgpass:
           repmgr_router.passfile: []
     """
-    return _secret(name, router_files.pgpass(passwords.router_password(_spec())), "0600")
+    return _secret(name, router_files.pgpass(passwords.router_password(_spec())), 0o600)
 
 
 @reported
@@ -128,20 +129,11 @@ def userlist(name):
         /etc/pgbouncer/userlist.txt:
           repmgr_router.userlist: []
     """
-    return _secret(name, router_files.userlist(passwords.router_password(_spec())), "0640")
+    return _secret(name, router_files.userlist(passwords.router_password(_spec())), 0o640)
 
 
 def _secret(name, text, mode):
-    return __states__["file.managed"](
-        name,
-        contents=text.splitlines(),
-        user=Layout.os_user,
-        group=Layout.os_user,
-        mode=mode,
-        makedirs=True,
-        dir_mode="0755",
-        show_changes=False,
-    )
+    return managed.secret(name, text, mode, Layout, __opts__["test"])
 
 
 @reported
@@ -158,11 +150,13 @@ def configured(name):
         /etc/pgbouncer/pgbouncer.ini:
           repmgr_router.configured: []
     """
-    text = router_files.ini(_spec())
-    if not __opts__["test"] and not host.holds(name, text):
-        router_act.try_out(text)
-    return __states__["file.managed"](
-        name, contents=text.splitlines(), user=Layout.os_user, group=Layout.os_user, mode="0640"
+    return managed.file(
+        name,
+        router_files.ini(_spec()),
+        0o640,
+        Layout.os_user,
+        dry=__opts__["test"],
+        check=router_act.try_out,
     )
 
 

@@ -110,6 +110,8 @@ ASIDE = [Step.MOVE_ASIDE, *JOIN]
         (data(Content.FILES, unfinished_clone=True), [Step.DISCARD_PARTIAL, *JOIN]),
         (data(backup_label=True, unfinished_clone=True), [Step.DISCARD_PARTIAL, *JOIN]),
         (data(Content.EMPTY, unfinished_clone=True), JOIN),
+        # The postgres user can have made this mark.
+        (data(backup_label=True, unfinished_clone=True, removable=False), [Step.MOVE_ASIDE, *JOIN]),
         (data(standby=True), [Step.START]),
         (data(standby=True, backup_label=True), [Step.START]),
     ],
