@@ -6,7 +6,10 @@ what this one made is removed afterwards, also after Ctrl-C and SIGTERM.
 
 import contextlib
 import logging
+import pathlib
+import shutil
 import signal
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -65,6 +68,15 @@ def mount_point(servers):  # pylint: disable=unused-argument
     """An empty directory that is a mount point."""
     with clusters.in_memory(clusters.SCRATCH / "mount", "size=64k") as path:
         yield path
+
+
+@pytest.fixture
+def tmp_path():
+    """A directory that the postgres user can enter, unlike pytest's own."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="repmgr-functional-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture

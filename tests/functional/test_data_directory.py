@@ -1,6 +1,7 @@
 """utils.host.data_directory: what lies in a data directory, seen from the file system."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -43,8 +44,14 @@ def test_files(layout, data, entry):
     assert host.data_directory(layout) == DataDirectory(str(data), Content.FILES)
 
 
-def test_what_initdb_made(pristine, layout):
+def _copy(pristine, layout):
     shutil.copytree(pristine.pristine, layout.data_directory, symlinks=True)
+    for path in [Path(layout.data_directory), *Path(layout.data_directory).rglob("*")]:
+        shutil.chown(path, "postgres", "postgres")
+
+
+def test_what_initdb_made(pristine, layout):
+    _copy(pristine, layout)
     found = host.data_directory(layout)
     assert (found.content, found.standby, found.backup_label) == (Content.POSTGRES, False, False)
     assert (found.slots, found.tablespaces, found.mount_point) == ((), 0, False)
@@ -52,7 +59,7 @@ def test_what_initdb_made(pristine, layout):
 
 
 def test_the_control_file_is_left_out_where_postgresql_is_not_installed(pristine, layout):
-    shutil.copytree(pristine.pristine, layout.data_directory, symlinks=True)
+    _copy(pristine, layout)
     found = host.data_directory(layout, installed=False)
     assert (found.content, found.control) == (Content.POSTGRES, None)
 

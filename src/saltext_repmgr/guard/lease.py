@@ -12,6 +12,7 @@ import stat
 import time
 
 from . import config
+from . import store
 
 _LOCK = "pause.lock"
 
@@ -93,10 +94,11 @@ def is_over(seconds):
 
 
 def forget():
-    """There is no pause any more."""
-    for path in (config.PAUSED_UNTIL, config.PAUSED_IN):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+    """There is no pause any more; return whether that could be written down.
+
+    Where not, ending it once more does no harm: nobody can begin another one there.
+    """
+    return all([store.remove(path) for path in (config.PAUSED_UNTIL, config.PAUSED_IN)])
 
 
 def _read(path):

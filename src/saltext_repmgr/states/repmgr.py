@@ -326,7 +326,8 @@ def standby_cloned(name):
         with observe.member_connection(look.spec, source) as connection:
             membership.drop_slot(connection, look.node.slot)
         conninfo = repmgr_conf.conninfo(look.spec, source, layout)
-        clone.start(layout, conninfo, source.id, elsewhere)
+        clone.prepare(layout, conninfo, elsewhere)
+        clone.start(layout, conninfo, source.id)
     _watch_clone(look, source)
     data = clone.finish(layout)
     look.again()

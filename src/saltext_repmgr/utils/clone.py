@@ -137,23 +137,28 @@ def discard(layout):
         confined.empty(path)
 
 
-def start(layout, conninfo, upstream_id, found):
-    """Start ``repmgr standby clone`` as a transient unit.
+def prepare(layout, conninfo, found):
+    """Have a data directory and the marker of a clone that is about to begin.
 
     found
         The directories elsewhere that it fills, which are free; see :func:`elsewhere`.
+    """
+    confined.have_directory(layout.data_directory, 0o700, layout.os_user)
+    confined.have_directory(layout.clone_state, 0o700)
+    told = {"source": conninfo, "started": time.time(), "elsewhere": found}
+    confined.write(layout.clone_marker, json.dumps(told) + "\n", 0o600)
+    confined.unlink(layout.former_clone_marker)
+    confined.unlink(layout.clone_log)
+
+
+def start(layout, conninfo, upstream_id):
+    """Start ``repmgr standby clone``, once :func:`prepare` was called, as a transient unit.
 
     As a unit of its own it goes on when the minion is restarted or killed, and a second
     run finds it by its name instead of starting another. The unit itself removes the marker, and
     only after the clone succeeded.
     """
     marker, log = layout.clone_marker, layout.clone_log
-    confined.have_directory(layout.data_directory, 0o700, layout.os_user)
-    confined.have_directory(layout.clone_state, 0o700)
-    told = {"source": conninfo, "started": time.time(), "elsewhere": found}
-    confined.write(marker, json.dumps(told) + "\n", 0o600)
-    confined.unlink(layout.former_clone_marker)
-    confined.unlink(log)
     host.change(
         ["systemd-run", "--quiet", "--no-block", f"--unit={layout.clone_unit}"]
         + ["--property=Type=oneshot", f"--property=User={layout.os_user}"]
