@@ -1,5 +1,6 @@
 """The guard and the router where their state directory is full, or its file system read-only."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -21,12 +22,11 @@ PEERS = [config.Peer(1, "node1", "primary", -1, True, "host=192.0.2.1")]
 
 
 def _full(directory):
-    with open(directory / "filler", "wb") as file:
-        while file.write(b"0" * 4096):
-            try:
-                file.flush()
-            except OSError:
-                break
+    handle = os.open(directory / "filler", os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while os.write(handle, b"0" * 4096):
+            pass
+    os.close(handle)
 
 
 def _read_only(directory):

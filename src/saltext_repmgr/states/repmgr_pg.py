@@ -4,6 +4,8 @@ States of the PostgreSQL server below a repmgr cluster, on Debian's layout.
 What Salt's own ``postgres_*`` states do, they do; these are for what they lack.
 """
 
+import os
+
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import guard_files
@@ -77,7 +79,8 @@ def cluster_present(name):
 def _configured(name, what, layout, create):
     """The configuration is there; it must be of the directory that pillar means."""
     configured = act.configured_data_directory(layout)
-    if configured != layout.data_directory:
+    # Debian's file may name a link that leads there.
+    if os.path.realpath(configured) != os.path.realpath(layout.data_directory):
         raise Refused(
             f"the Debian cluster {what} of this host has its data in {configured or 'no place'},"
             f" the pillar says {layout.data_directory}. Correct repmgr.postgres.data_directory, or"

@@ -115,7 +115,17 @@ ASIDE = [Step.MOVE_ASIDE, *JOIN]
         (data(standby=True), [Step.START]),
         (data(standby=True, backup_label=True), [Step.START]),
     ],
-    ids=["absent", "empty", "initdb", "partial", "partial-label", "partial-empty", "down", "new"],
+    ids=[
+        "absent",
+        "empty",
+        "initdb",
+        "partial",
+        "partial-label",
+        "partial-empty",
+        "former",
+        "down",
+        "new",
+    ],
 )
 def test_a_standby_joins_the_live_primary(lies, expected):
     decided = plan.decide(SPEC, NODES["node2"], seen("node2", lies, node1=server()))
