@@ -97,32 +97,16 @@ packages of {{ node.node }}:
     - require:
       - pkg: packages of {{ node.node }}
 
-ssh key of {{ node.node }}:
-  ssh_auth.present:
-    - user: {{ node.os_user }}
-    - name: {{ node.ssh.public_key | tojson }}
+{{ node.ssh.directory }}/authorized_keys:
+  repmgr.ssh_authorized:
     - require:
       - repmgr: {{ node.ssh.private_key }}
-{%- for host, (type, key) in pillar.get('repmgr_host_keys', {}).items() %}
 
-{{ host }} known to {{ node.os_user }}:
-  ssh_known_hosts.present:
-    - name: {{ host }}
-    - user: {{ node.os_user }}
-    - enc: {{ type }}
-    - key: {{ key }}
-    - hash_known_hosts: False
+{{ node.ssh.directory }}/known_hosts:
+  repmgr.ssh_hosts_known:
+    - hosts: {{ pillar.get('repmgr_host_keys', {}) | tojson }}
+    - former: {{ node.former_ssh_hosts | tojson }}
     - require:
       - repmgr: {{ node.ssh.private_key }}
-{%- endfor %}
-{%- for host in node.former_ssh_hosts %}
-
-{{ host }} no more known to {{ node.os_user }}:
-  ssh_known_hosts.absent:
-    - name: {{ host }}
-    - user: {{ node.os_user }}
-    - require:
-      - repmgr: {{ node.ssh.private_key }}
-{%- endfor %}
 {%- endif %}
 {%- endif %}

@@ -6,11 +6,15 @@ what this one made is removed afterwards, also after Ctrl-C and SIGTERM.
 
 import contextlib
 import logging
+import pathlib
+import shutil
 import signal
+import tempfile
 from types import SimpleNamespace
 
 import pytest
 
+from saltext_repmgr.utils.spec import Layout
 from tests.functional.support import clusters
 from tests.functional.support import repmgr
 from tests.functional.support.minions import Minion
@@ -64,6 +68,24 @@ def mount_point(servers):  # pylint: disable=unused-argument
     """An empty directory that is a mount point."""
     with clusters.in_memory(clusters.SCRATCH / "mount", "size=64k") as path:
         yield path
+
+
+@pytest.fixture
+def tmp_path():
+    """A directory that the postgres user can enter, unlike pytest's own."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="repmgr-functional-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def clone_state(tmp_path, monkeypatch):
+    """The directory of root's for the markers of clones, not that of this machine."""
+    path = tmp_path / "clone-state"
+    path.mkdir(mode=0o700)
+    monkeypatch.setattr(Layout, "clone_state", str(path))
+    return path
 
 
 @pytest.fixture(scope="session")

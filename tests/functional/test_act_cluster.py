@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import clone
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils.errors import CommandFailed
@@ -102,30 +103,23 @@ def test_a_mount_point_is_not_moved(version, mount_point):
     assert mount_point.is_mount()
 
 
-def test_what_a_clone_left_is_removed(version, tmp_path):
+def test_a_data_directory_that_is_a_link_is_not_moved(version, tmp_path):
     layout = Layout(version, "main", str(tmp_path / "data"))
-    (tmp_path / "data/base").mkdir(parents=True)
-    (tmp_path / "data/base/1").touch()
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/wal").touch()
-    (tmp_path / "data/pg_wal").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Refused, match="not an unfinished clone; nothing is removed"):
-        act.discard_partial(layout)
-    assert (tmp_path / "data/base/1").exists()
-    pathlib.Path(layout.clone_marker).touch()
-    act.discard_partial(layout)
-    assert host.data_directory(layout).content is Content.EMPTY
-    assert (tmp_path / "elsewhere/wal").exists(), "a link is removed, not what it points to"
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/precious").write_text("kept")
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    said = f"data_directory' in pillar to the real path, here {tmp_path}/disk"
+    for act_on_it in (act.move_aside, clone.discard, host.data_directory):
+        with pytest.raises(Refused, match=said):
+            act_on_it(layout)
+    assert (tmp_path / "data").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "disk"]
 
 
-def test_a_running_server_is_not_removed(primary):
-    marker = pathlib.Path(primary.layout.clone_marker)
-    marker.touch()
-    try:
-        with pytest.raises(Refused, match="nothing is removed"):
-            act.discard_partial(primary.layout)
-    finally:
-        marker.unlink()
+def test_a_running_server_is_not_removed(primary, clone_state):
+    (clone_state / f"{primary.layout.version}-{primary.layout.cluster}.json").touch()
+    with pytest.raises(Refused, match="nothing is removed"):
+        clone.discard(primary.layout)
     assert primary.sql("SELECT 1") == "1"
 
 

@@ -1,6 +1,7 @@
 """utils.host.data_directory: what lies in a data directory, seen from the file system."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -43,15 +44,14 @@ def test_files(layout, data, entry):
     assert host.data_directory(layout) == DataDirectory(str(data), Content.FILES)
 
 
-def test_a_link_to_a_directory_is_followed(layout, tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere/file").touch()
-    (tmp_path / "data").symlink_to(tmp_path / "elsewhere")
-    assert host.data_directory(layout).content is Content.FILES
+def _copy(pristine, layout):
+    shutil.copytree(pristine.pristine, layout.data_directory, symlinks=True)
+    for path in [Path(layout.data_directory), *Path(layout.data_directory).rglob("*")]:
+        shutil.chown(path, "postgres", "postgres")
 
 
 def test_what_initdb_made(pristine, layout):
-    shutil.copytree(pristine.pristine, layout.data_directory, symlinks=True)
+    _copy(pristine, layout)
     found = host.data_directory(layout)
     assert (found.content, found.standby, found.backup_label) == (Content.POSTGRES, False, False)
     assert (found.slots, found.tablespaces, found.mount_point) == ((), 0, False)
@@ -59,7 +59,7 @@ def test_what_initdb_made(pristine, layout):
 
 
 def test_the_control_file_is_left_out_where_postgresql_is_not_installed(pristine, layout):
-    shutil.copytree(pristine.pristine, layout.data_directory, symlinks=True)
+    _copy(pristine, layout)
     found = host.data_directory(layout, installed=False)
     assert (found.content, found.control) == (Content.POSTGRES, None)
 
@@ -88,14 +88,21 @@ def test_a_copy_that_no_server_ran_on_has_its_label(primary, servers):
 
 
 @pytest.mark.parametrize("content", [Content.ABSENT, Content.EMPTY, Content.FILES])
-def test_the_marker_of_an_unfinished_clone(layout, tmp_path, content):
-    (tmp_path / "data.repmgr-clone").touch()
+@pytest.mark.parametrize("removable", [True, False])
+def test_the_marker_of_an_unfinished_clone(layout, tmp_path, clone_state, content, removable):
+    # A former release had it where the postgres user can make it.
+    places = {
+        True: clone_state / f"{layout.version}-main.json",
+        False: tmp_path / "data.repmgr-clone",
+    }
+    places[removable].touch()
     if content is not Content.ABSENT:
         (tmp_path / "data").mkdir()
     if content is Content.FILES:
         (tmp_path / "data/base").mkdir()
     found = host.data_directory(layout)
-    assert found == DataDirectory(layout.data_directory, content, unfinished_clone=True)
+    marks = {"unfinished_clone": True, "removable": removable}
+    assert found == DataDirectory(layout.data_directory, content, **marks)
 
 
 def test_a_mount_point(version, mount_point):

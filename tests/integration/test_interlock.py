@@ -163,7 +163,7 @@ class TestLongClone:
         run = cluster.orchestrate()
         assert run.ok, run
         assert cluster.streaming("node1") == ["node2", "node3"]
-        log = slow.read(f"/var/log/postgresql/{unit}.log")
+        log = slow.read(f"/var/lib/repmgr-clone/{cluster.version}-main.log")
         assert log.count("starting backup") == 1
 
     def test_that_lost_power_is_recognised_and_finished(self, cluster, slow, wait, foreign):

@@ -34,7 +34,7 @@ MOMENTS = {
         "node1", "test -e /etc/repmgr.conf", "node1", faults.MINION
     ),
     "host-during-its-clone": Moment(
-        "node2", f"ls -d {DATA}.repmgr-clone", "node2", faults.POWER_OFF
+        "node2", "ls /var/lib/repmgr-clone/*.json", "node2", faults.POWER_OFF
     ),
     "master-after-a-clone": Moment("node3", f"ls {DATA}/standby.signal", "master", faults.MASTER),
     "minion-before-its-daemon": Moment(

@@ -81,21 +81,33 @@ def remembered(path=MEMBERS):
         return None
 
 
-def remember(peers, path=MEMBERS):
-    """Keep the members for the next start."""
-    write(path, [vars(peer) for peer in peers])
-
-
 def write(path, content):
     """Write JSON so that a crash leaves the old file or the new one."""
     directory = os.path.dirname(path)
     handle, name = tempfile.mkstemp(dir=directory)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.chmod(name, 0o644)
-    os.replace(name, path)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(content, stream, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError:
+        # A file system that is full is not to be filled with the halves of files.
+        os.unlink(name)
+        raise
+
+
+def is_writable():
+    """Return whether a file can be written beside those that it remembers."""
+    try:
+        with tempfile.TemporaryFile(dir=STATE_DIRECTORY) as file:
+            file.write(b"0" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def electors(peers, primary):

@@ -1,6 +1,5 @@
 """The guard itself: ``repmgr-guard.service``, on every node."""
 
-import contextlib
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from . import config
 from . import lease
 from . import processes
 from . import rules
+from . import store
 from .probe import Probe
 from .probe import Resolver
 from .probe import step_all
@@ -56,6 +56,9 @@ class Guard:
         self.astray_at = None
         self.next_housekeeping = 0.0
         self.housekeeper = None
+        self.store = store.Store(log)
+        # The server is to be started again.
+        self.retry = store.Mark(config.RETRY)
         self._watch(self.peers)
 
     # -- looks --------------------------------------------------------------------------
@@ -80,7 +83,7 @@ class Guard:
         if not found or found == self.peers:
             return
         self.peers = found
-        config.remember(found)
+        self.store.write(config.MEMBERS, [vars(peer) for peer in found])
         self._watch(found)
 
     def electors(self, now, active_only=True):
@@ -123,9 +126,10 @@ class Guard:
             self._note_upstream(now)
             self._inherit(now)
             self._lead_back(now)
+        self.store.retry(now)
         if pid is not None and self.frozen_at is None:
-            if os.path.exists(config.RETRY):
-                os.unlink(config.RETRY)
+            if self.retry.is_set():
+                self.retry.clear()
             self._learn()
             if now >= self.next_housekeeping:
                 left = lease.left()
@@ -203,8 +207,8 @@ class Guard:
     def _is_primary(self, pid):
         if self.frozen_at is not None:
             return True
-        if processes.is_frozen(pid) and _last_state() == "frozen":
-            # A guard before this one froze it.
+        if processes.is_frozen(pid) and (_last_state() == "frozen" or not config.is_writable()):
+            # A guard before this one froze it, and could perhaps not write that down.
             self.frozen_at, self.frozen_pid = time.monotonic(), pid
             return True
         answer = self.local.answer
@@ -242,12 +246,11 @@ class Guard:
             self.say("guarding", verdict.reason)
         elif verdict.do is rules.Do.KILL:
             # The mark comes first: a guard that dies in between must not leave it down for ever.
-            touch(config.RETRY)
+            self.retry.set()
             self._kill(pid, verdict.reason)
         elif verdict.do is rules.Do.RETIRE:
             # Those that its start check would hear of it from may not know of the other one yet.
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(config.RETRY)
+            self.retry.clear()
             self._kill(pid, verdict.reason)
             log(
                 "run 'salt-run state.orchestrate repmgr.cluster' to make this node a standby of the"
@@ -274,7 +277,7 @@ class Guard:
 
     def _down(self, now):
         self.local.answer = None
-        if not os.path.exists(config.RETRY):
+        if not self.retry.is_set():
             if self.state != "killed":
                 self.say("down")
             return
@@ -291,11 +294,7 @@ class Guard:
             log(f"{state}: {reason}" if reason else state)
         self.state = state
         said = {"state": state, "reason": reason, "since": time.time(), "pid": os.getpid()}
-        try:
-            config.write(config.STATE, said)
-        except OSError as err:
-            # A guard that ends over a full disk guards nothing.
-            log(f"could not write {config.STATE}: {err}")
+        self.store.write(config.STATE, said)
 
     # -- housekeeping -------------------------------------------------------------------
 
@@ -321,12 +320,6 @@ def _last_state():
             return json.load(handle)["state"]
     except (OSError, ValueError, KeyError):
         return None
-
-
-def touch(path):
-    """Make an empty file."""
-    with open(path, "a", encoding="utf-8"):
-        pass
 
 
 def _tidy(conninfo, gone, back, unpause):
@@ -357,8 +350,9 @@ def _unpause(cursor):
         if not lease.is_over(lease.left()):
             return
         cursor.execute("SELECT repmgr.repmgrd_pause(false)")
-        lease.forget()
-    log("the pause of repmgrd is over")
+        forgotten = lease.forget()
+    if forgotten:
+        log("the pause of repmgrd is over")
 
 
 def main():

@@ -5,11 +5,14 @@ at once would leave a pause behind that nobody ends.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 
 from . import config
+from . import store
 
 _LOCK = "pause.lock"
 
@@ -25,12 +28,8 @@ def held(seconds, directory=None):
     """
     path = os.path.join(directory or config.STATE_DIRECTORY, _LOCK)
     deadline = time.monotonic() + seconds
-    # Whoever may read a file may lock it.
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    handle = _open(path)
     try:
-        if os.geteuid() == 0:
-            owner = os.stat(os.path.dirname(path))
-            os.fchown(handle, owner.st_uid, owner.st_gid)
         while not _lock(handle):
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"another process changes the pause on this host (lock {path})")
@@ -42,6 +41,27 @@ def held(seconds, directory=None):
             fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
         os.close(handle)
+
+
+def _open(path):
+    """Open the file that is locked; it is made where it is missing.
+
+    The directory is the postgres user's, and root comes here, too: a link is not followed, and only a
+    file that was just made changes its owner. A file system that is full or read-only is no hindrance
+    where there is a file: reading is enough to lock.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(errno.EINVAL, "it is no regular file", path)
+    except FileNotFoundError:
+        handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        if os.geteuid() == 0:
+            owner = os.stat(os.path.dirname(path))
+            os.fchown(handle, owner.st_uid, owner.st_gid)
+    return handle
 
 
 def _lock(handle):
@@ -74,10 +94,11 @@ def is_over(seconds):
 
 
 def forget():
-    """There is no pause any more."""
-    for path in (config.PAUSED_UNTIL, config.PAUSED_IN):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+    """There is no pause any more; return whether that could be written down.
+
+    Where not, ending it once more does no harm: nobody can begin another one there.
+    """
+    return all([store.remove(path) for path in (config.PAUSED_UNTIL, config.PAUSED_IN)])
 
 
 def _read(path):

@@ -16,11 +16,12 @@ from . import config
 from . import processes
 from . import rules
 from . import sessions
-from .daemon import touch
 from .probe import GUARD
 from .probe import Probe
 from .probe import step_all
 from .probe import wait
+from .store import remove
+from .store import touch
 
 _PATIENCE = 20
 # 'systemctl stop' of a server that is being started ends this, and none of its children.
@@ -181,16 +182,20 @@ def main():
         print(f"repmgr-guard: {told.name} does not start: {_STARTER} was ended meanwhile.")
         return 1
     if verdict.do is rules.Start.ALLOW:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(config.RETRY)
+        # The guard removes it as well, once the server runs.
+        remove(config.RETRY)
         return 0
     print(f"repmgr-guard: {told.name} does not start as a primary: {verdict.reason}.")
     if verdict.do is rules.Start.WAIT:
-        touch(config.RETRY)
-        print("repmgr-guard: the start is tried again every few seconds.")
+        if touch(config.RETRY):
+            print("repmgr-guard: the start is tried again every few seconds.")
+        else:
+            print(
+                f"repmgr-guard: {config.STATE_DIRECTORY} cannot be written, so nothing tries it again;"
+                " make room there, then start the server."
+            )
     else:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(config.RETRY)
+        remove(config.RETRY)
         print(
             "repmgr-guard: run 'salt-run state.orchestrate repmgr.cluster' to make it a standby of the"
             " primary."

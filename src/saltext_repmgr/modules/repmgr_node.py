@@ -26,6 +26,7 @@ from saltext_repmgr.utils import upkeep
 from saltext_repmgr.utils import wanted as wanting
 from saltext_repmgr.utils.boundary import translated
 from saltext_repmgr.utils.errors import PillarError
+from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.look import Look
 from saltext_repmgr.utils.plan import Plan
@@ -65,6 +66,9 @@ def wanted():
         return {**wanting.describe(spec, node, layout), "drained": drained}
     except PillarError as err:
         return {"problems": [f"{key}: {message}" for key, message in err.problems]}
+    except Refused as err:
+        # An SLS file that asks shall fail in words and not while it is rendered.
+        return {"problems": [str(err)]}
 
 
 @translated

@@ -11,12 +11,13 @@ import psycopg2
 from ..guard import locks
 from ..guard import sessions
 from ..guard.config import words
-from ..guard.config import write
 from ..guard.probe import Probe
 from ..guard.probe import Question
 from ..guard.probe import Resolver
 from ..guard.probe import step_all
 from ..guard.probe import wait
+from ..guard.store import Store
+from ..guard.store import remove
 from . import config
 from . import rules
 from .console import Console
@@ -78,6 +79,7 @@ class Router:
         self.seed = None
         self.next_check = 0.0
         self.said = None
+        self.store = Store(log)
         self.error = ""
 
     # -- looks --------------------------------------------------------------------------
@@ -228,8 +230,9 @@ class Router:
             "error": self.error,
         }
         if state != self.said:
-            write(config.STATE, state)
+            self.store.write(config.STATE, state)
             self.said = state
+        self.store.retry(time.monotonic())
 
 
 def remembered():
@@ -252,11 +255,16 @@ def write_text(path, text):
     except FileNotFoundError:
         pass
     new = f"{path}.new"
-    with open(new, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(new, path)
+    try:
+        with open(new, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(new, path)
+    except OSError:
+        # A file system that is full is not to be filled with the halves of files.
+        remove(new)
+        raise
 
 
 def main():

@@ -13,7 +13,10 @@ import time
 from salt.exceptions import CommandExecutionError
 
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import clone
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import managed
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import metadata
 from saltext_repmgr.utils import observe
@@ -22,6 +25,7 @@ from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import registration
 from saltext_repmgr.utils import rejoin
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import ssh_files
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
 from saltext_repmgr.utils.boundary import result
@@ -111,15 +115,8 @@ def passfile(name):
           repmgr.passfile: []
     """
     spec, _, layout = wanted.subject(__pillar__, __opts__["id"])
-    return __states__["file.managed"](
-        name,
-        contents=passwords.passfile_text(spec, name).splitlines(),
-        user=layout.os_user,
-        group=layout.os_user,
-        mode="0600",
-        makedirs=True,
-        dir_mode="0755",
-        show_changes=False,
+    return managed.secret(
+        name, passwords.passfile_text(spec, name), 0o600, layout, __opts__["test"]
     )
 
 
@@ -138,16 +135,70 @@ def ssh_key(name):
           repmgr.ssh_key: []
     """
     spec, _, layout = wanted.subject(__pillar__, __opts__["id"])
-    return __states__["file.managed"](
+    text = "".join(f"{line}\n" for line in spec.ssh["private_key"].splitlines())
+    return _ssh_file(name, text, layout, show=False)
+
+
+def _ssh_file(name, text, layout, show=True):
+    return managed.file(
         name,
-        contents=spec.ssh["private_key"].splitlines(),
-        user=layout.os_user,
-        group=layout.os_user,
-        mode="0600",
-        makedirs=True,
-        dir_mode="0700",
-        show_changes=False,
+        text,
+        0o600,
+        layout.os_user,
+        dry=__opts__["test"],
+        show=show,
+        directory_mode=0o700,
     )
+
+
+def _ssh_text(name):
+    return confined.read(name) if confined.exists(name) else ""
+
+
+@reported
+def ssh_authorized(name):
+    """
+    Let the holder of pillar's key log in as the postgres user; other keys stay.
+
+    name
+        Path of ``authorized_keys``.
+
+    .. code-block:: yaml
+
+        /var/lib/postgresql/.ssh/authorized_keys:
+          repmgr.ssh_authorized: []
+    """
+    spec, _, layout = wanted.subject(__pillar__, __opts__["id"])
+    key = wanted.ssh_files(spec)["public_key"]
+    return _ssh_file(name, ssh_files.authorized(_ssh_text(name), key), layout)
+
+
+@reported
+def ssh_hosts_known(name, hosts=None, former=None):
+    """
+    Have the keys of hosts known to the postgres user; those of other hosts stay.
+
+    name
+        Path of ``known_hosts``.
+    hosts
+        ``{host: [type, key]}``.
+    former
+        Names of hosts that are not to be known any more.
+
+    .. code-block:: yaml
+
+        /var/lib/postgresql/.ssh/known_hosts:
+          repmgr.ssh_hosts_known:
+            - hosts:
+                192.168.1.20: [ssh-ed25519, AAAAC3Nza...]
+            - former:
+                - 192.168.1.50
+    """
+    _, _, layout = wanted.subject(__pillar__, __opts__["id"])
+    text = ssh_files.known(_ssh_text(name), hosts or {}, former or ())
+    if not text and not confined.exists(name):
+        return result(name, "nothing is to be known")
+    return _ssh_file(name, text, layout)
 
 
 @reported
@@ -260,6 +311,7 @@ def standby_cloned(name):
             "old": layout.data_directory,
             "new": f"{layout.data_directory}.kept-<time>",
         }
+    elsewhere = {} if look.seen.cloning else _elsewhere(look, source)
     if look.test:
         steps = [a for a in plan.actions if a.step in _DATA_STEPS]
         reasons = "; ".join(f"{a.step.value}: {a.reason}" for a in steps)
@@ -274,12 +326,27 @@ def standby_cloned(name):
         with observe.member_connection(look.spec, source) as connection:
             membership.drop_slot(connection, look.node.slot)
         conninfo = repmgr_conf.conninfo(look.spec, source, layout)
-        act.start_clone(layout, conninfo, source.id)
+        clone.prepare(layout, conninfo, elsewhere)
+        clone.start(layout, conninfo, source.id)
     _watch_clone(look, source)
-    data = act.finish_clone(layout)
+    data = clone.finish(layout)
     look.again()
     identifier = data.control.system_identifier
     return result(name, f"cloned from {source.name}: system identifier {identifier}{note}", changes)
+
+
+def _elsewhere(look, source):
+    """Return what the clone fills beside the data directory; refuse where something is in the way."""
+    try:
+        locations = clone.locations(look.spec, source)
+    except RepmgrError:
+        if not look.test:
+            raise
+        # The source is only about to be made.
+        locations = []
+    found = clone.elsewhere(look.spec.settings, locations)
+    clone.require_room(look.layout, found)
+    return found
 
 
 _DATA_STEPS = (Step.MOVE_ASIDE, Step.DISCARD_PARTIAL, Step.CLONE)
@@ -288,7 +355,7 @@ _DATA_STEPS = (Step.MOVE_ASIDE, Step.DISCARD_PARTIAL, Step.CLONE)
 def _make_room(look):
     """Free the data directory as the plan says; return where the old one is kept."""
     if look.plan.action(Step.DISCARD_PARTIAL):
-        act.discard_partial(look.layout)
+        clone.discard(look.layout)
     if not look.plan.action(Step.MOVE_ASIDE):
         return None
     if look.seen.running:
@@ -315,7 +382,7 @@ def _watch_clone(look, source):
     started = last = time.monotonic()
     _progress_event(look, source, "started")
     pause = 0.05
-    while act.clone_runs(look.layout):
+    while clone.runs(look.layout):
         if time.monotonic() - last >= _PROGRESS_INTERVAL:
             last = time.monotonic()
             _progress_event(look, source, "copying")
@@ -326,7 +393,7 @@ def _watch_clone(look, source):
 
 def _progress_event(look, source, stage, **more):
     try:
-        progress = act.clone_progress(look.spec, source) if stage != "ended" else None
+        progress = clone.progress(look.spec, source) if stage != "ended" else None
     except RepmgrError:
         # The copy does not depend on our looking at it.
         progress = None

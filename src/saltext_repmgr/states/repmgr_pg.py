@@ -4,10 +4,13 @@ States of the PostgreSQL server below a repmgr cluster, on Debian's layout.
 What Salt's own ``postgres_*`` states do, they do; these are for what they lack.
 """
 
-from pathlib import Path
+import os
 
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import confined
+from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import limits
+from saltext_repmgr.utils import managed
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import serverconf
 from saltext_repmgr.utils import survey
@@ -22,6 +25,9 @@ from saltext_repmgr.utils.plan import Step
 from saltext_repmgr.utils.spec import Role
 
 __virtualname__ = "repmgr_pg"
+
+_BEGIN = "# repmgr, written by Salt: begin"
+_END = "# repmgr, written by Salt: end"
 
 
 def __virtual__():
@@ -73,7 +79,8 @@ def cluster_present(name):
 def _configured(name, what, layout, create):
     """The configuration is there; it must be of the directory that pillar means."""
     configured = act.configured_data_directory(layout)
-    if configured != layout.data_directory:
+    # Debian's file may name a link that leads there.
+    if os.path.realpath(configured) != os.path.realpath(layout.data_directory):
         raise Refused(
             f"the Debian cluster {what} of this host has its data in {configured or 'no place'},"
             f" the pillar says {layout.data_directory}. Correct repmgr.postgres.data_directory, or"
@@ -110,21 +117,55 @@ def hba_present(name):
           repmgr_pg.hba_present: []
     """
     content, secret = wanted.hba_block(_look().spec)
-    if not Path(name).exists():
+    if not confined.exists(name):
         if not __opts__["test"]:
             raise CommandFailed(f"{name} does not exist; the server is not configured yet")
         changes = {name: {"old": None, "new": "made, with a block of ours"}}
         return result(name, "would be made with the server's configuration", changes)
-    return __states__["file.blockreplace"](
+    text = managed.with_block(confined.read(name), _BEGIN, _END, content)
+    return managed.file(name, text, dry=__opts__["test"], show=not secret)
+
+
+@reported
+def settings_present(name):
+    """
+    Keep the settings of the server. The server's own program reads a new file first: one that
+    it refuses would keep it from starting the next time, and is not written.
+
+    name
+        Path of the file.
+
+    .. code-block:: yaml
+
+        /etc/postgresql/15/main/conf.d/90-repmgr.conf:
+          repmgr_pg.settings_present: []
+    """
+    look = _look()
+    return managed.file(
         name,
-        marker_start="# repmgr, written by Salt: begin",
-        marker_end="# repmgr, written by Salt: end",
-        content=content,
-        prepend_if_not_found=True,
-        backup=False,
-        append_newline=True,
-        show_changes=not secret,
+        limits.text_of(look),
+        0o644,
+        dry=look.test,
+        check=lambda text: act.try_settings(look.layout, text),
     )
+
+
+@reported
+def start_checked(name):
+    """
+    Keep ``pg_ctl.conf``: whatever starts the server passes the start check of the guard.
+
+    name
+        Path of the file.
+
+    .. code-block:: yaml
+
+        /etc/postgresql/15/main/pg_ctl.conf:
+          repmgr_pg.start_checked: []
+    """
+    look = _look()
+    text = guard_files.pg_ctl(look.spec, look.node, look.layout)
+    return managed.file(name, text, 0o644, dry=look.test)
 
 
 @reported

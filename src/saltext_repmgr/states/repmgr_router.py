@@ -5,6 +5,7 @@ They are part of the ``repmgr`` SLS files.
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import managed
 from saltext_repmgr.utils import passwords
 from saltext_repmgr.utils import router_access
 from saltext_repmgr.utils import router_act
@@ -112,7 +113,7 @@ def passfile(name):
         /etc/repmgr/router-pgpass:
           repmgr_router.passfile: []
     """
-    return _secret(name, router_files.pgpass(passwords.router_password(_spec())), "0600")
+    return _secret(name, router_files.pgpass(passwords.router_password(_spec())), 0o600)
 
 
 @reported
@@ -128,20 +129,11 @@ def userlist(name):
         /etc/pgbouncer/userlist.txt:
           repmgr_router.userlist: []
     """
-    return _secret(name, router_files.userlist(passwords.router_password(_spec())), "0640")
+    return _secret(name, router_files.userlist(passwords.router_password(_spec())), 0o640)
 
 
 def _secret(name, text, mode):
-    return __states__["file.managed"](
-        name,
-        contents=text.splitlines(),
-        user=Layout.os_user,
-        group=Layout.os_user,
-        mode=mode,
-        makedirs=True,
-        dir_mode="0755",
-        show_changes=False,
-    )
+    return managed.secret(name, text, mode, Layout, __opts__["test"])
 
 
 @reported
@@ -160,11 +152,13 @@ def configured(name):
     """
     spec = _spec()
     query = router_act.auth_query(spec, __opts__["test"])
-    text = router_files.ini(spec, auth_query=query)
-    if not __opts__["test"] and not host.holds(name, text):
-        router_act.try_out(text)
-    done = __states__["file.managed"](
-        name, contents=text.splitlines(), user=Layout.os_user, group=Layout.os_user, mode="0640"
+    done = managed.file(
+        name,
+        router_files.ini(spec, auth_query=query),
+        0o640,
+        Layout.os_user,
+        dry=__opts__["test"],
+        check=router_act.try_out,
     )
     if query == router_access.FORMER_QUERY:
         done["comment"] += (

@@ -7,13 +7,13 @@ import contextlib
 import datetime
 import json
 import os
-import pwd
 import re
-import shutil
 import signal
+import tempfile
 import time
 from pathlib import Path
 
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import limits
@@ -36,6 +36,7 @@ READY_TIMEOUT = 300
 STOP_TIMEOUT = 600
 _POLL = 0.05
 _POLL_MAX = 1.0
+_TAIL_BYTES = 65536
 
 
 def polls(timeout):
@@ -78,27 +79,22 @@ def create_cluster(spec, layout, settings=None):
     # Salt's environment has no locale of its own: without these, initdb would take the C
     # locale and SQL_ASCII, in which nobody wants to keep text.
     argv += ["--locale", "C.UTF-8", "--encoding", "UTF8", str(layout.version), layout.cluster]
-    if Path(layout.data_directory, "PG_VERSION").exists():
-        _lay_out_configuration(layout, settings or {})
+    if confined.exists(f"{layout.data_directory}/PG_VERSION"):
+        lay_out_configuration(layout, settings or {})
     else:
         argv += ["--", "--data-checksums"]
     host.change(argv)
 
 
-def _lay_out_configuration(layout, settings):
+def lay_out_configuration(layout, settings):
     """Put the three files into the data directory that pg_createcluster moves from there."""
     contents = {
         "postgresql.conf": pg_settings.render(settings, header=_CLONE_HEADER),
         "pg_hba.conf": _DEBIAN_HBA,
         "pg_ident.conf": "",
     }
-    account = pwd.getpwnam(layout.os_user)
     for name, text in contents.items():
-        path = Path(layout.data_directory, name)
-        if not path.exists():
-            path.write_text(text, encoding="utf-8")
-            os.chown(path, account.pw_uid, account.pw_gid)
-            os.chmod(path, 0o640)
+        confined.create(f"{layout.data_directory}/{name}", text, 0o640, layout.os_user)
 
 
 def portable_settings(spec, layout, source):
@@ -132,7 +128,7 @@ _LOCAL_SETTINGS = (
 
 def configured_data_directory(layout):
     """Return the data directory that Debian's configuration of the cluster names, or ''."""
-    text = Path(layout.config_directory, "postgresql.conf").read_text(encoding="utf-8")
+    text = confined.read(f"{layout.config_directory}/postgresql.conf")
     return (re.findall(r"^\s*data_directory\s*=\s*'([^']*)'", text, re.MULTILINE) or [""])[-1]
 
 
@@ -143,111 +139,32 @@ def move_aside(layout):
     look like a disk that is not mounted.
     """
     path = Path(layout.data_directory)
+    host.require_no_link(path)
     if host.postmaster_pid(path) is not None:
         raise Refused(f"a server runs on {path}; it is not moved")
-    if path.is_mount():
+    if confined.is_mount(path):
         raise Refused(
             f"{path} is a mount point and cannot be renamed. Move its contents away yourself, or"
             " set 'postgres: data_directory' to a directory below it"
         )
     stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     kept = path.with_name(f"{path.name}.kept-{stamp}")
-    if kept.exists():
-        raise Refused(f"{kept} exists already; run again in a second")
-    path.rename(kept)
-    _mark_clone(layout)
+    try:
+        confined.rename(path, kept.name)
+    except FileExistsError as err:
+        raise Refused(f"{kept} exists already; run again in a second") from err
+    mark_clone(layout, {})
     return str(kept)
 
 
-def discard_partial(layout):
-    """Remove what an unfinished clone of ours left in the data directory.
+def mark_clone(layout, told):
+    """Note, in a directory of root's, that a clone is about to fill the data directory.
 
-    The directory itself stays, as it may be a mount point.
+    told
+        What is known about it (dict), as JSON can hold it.
     """
-    path = Path(layout.data_directory)
-    if not Path(layout.clone_marker).exists() or host.postmaster_pid(path) is not None:
-        raise Refused(f"{path} is not an unfinished clone; nothing is removed")
-    for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-def _mark_clone(layout, **said):
-    with open(layout.clone_marker, "w", encoding="utf-8") as handle:
-        json.dump(said, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
-
-
-def _own_directory(path, user):
-    if not path.is_dir():
-        path.mkdir(parents=True)
-    account = pwd.getpwnam(user)
-    os.chown(path, account.pw_uid, account.pw_gid)
-    os.chmod(path, 0o700)
-
-
-def start_clone(layout, conninfo, upstream_id):
-    """Start ``repmgr standby clone`` as a transient unit.
-
-    As a unit of its own it goes on when the minion is restarted or killed, and a second
-    run finds it by its name instead of starting another. The marker beside the data
-    directory is removed by the unit itself, and only after the clone succeeded.
-    """
-    marker, log = Path(layout.clone_marker), Path(clone_log(layout))
-    _own_directory(Path(layout.data_directory), layout.os_user)
-    _mark_clone(layout, source=conninfo, started=time.time())
-    log.unlink(missing_ok=True)
-    host.change(
-        ["systemd-run", "--quiet", "--no-block", f"--unit={layout.clone_unit}"]
-        + ["--property=Type=oneshot", f"--property=User={layout.os_user}"]
-        + [f"--property=ExecStartPost=+/bin/rm -f {marker}"]
-        + [f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"]
-        + [f"{layout.bindir}/repmgr", "-f", layout.repmgr_conf, "standby", "clone"]
-        # Without it the copy waits for the primary's next checkpoint, minutes by default.
-        + ["--fast-checkpoint", "-d", conninfo, f"--upstream-node-id={upstream_id}"]
-    )
-
-
-def clone_log(layout):
-    """Return the path of the file that holds what the last clone said."""
-    return f"/var/log/postgresql/{layout.clone_unit}.log"
-
-
-def clone_runs(layout):
-    """Return whether a clone is under way on this host."""
-    return host.units(layout.clone_unit)[layout.clone_unit].state in ("active", "activating")
-
-
-def finish_clone(layout):
-    """Look at a clone that is no longer running; raise where it did not succeed."""
-    state = host.units(layout.clone_unit)[layout.clone_unit].state
-    if state == "failed":
-        host.change(["systemctl", "reset-failed", layout.clone_unit])
-    data = host.data_directory(layout)
-    if Path(layout.clone_marker).exists() or not data.standby or data.control is None:
-        raise CommandFailed(
-            f"the clone into {layout.data_directory} failed: {tail(clone_log(layout))}"
-        )
-    return data
-
-
-def clone_progress(spec, source):
-    """Return ``(phase, bytes done, bytes of total)`` of this host's base backup, or None.
-
-    It comes from the source's own pg_stat_progress_basebackup; several standbys may clone
-    at once, so ours is told by the address we come from.
-    """
-    with observe.member_connection(spec, source) as connection:
-        found = db.rows(
-            connection,
-            "SELECT p.phase, p.backup_streamed AS done, p.backup_total AS total"
-            " FROM pg_stat_progress_basebackup p JOIN pg_stat_activity a USING (pid)"
-            " WHERE a.client_addr = inet_client_addr()",
-        )
-    return (found[0]["phase"], found[0]["done"], found[0]["total"]) if found else None
+    confined.have_directory(layout.clone_state, 0o700)
+    confined.write(layout.clone_marker, json.dumps(told) + "\n", 0o600)
 
 
 def restart(spec, layout):
@@ -346,23 +263,10 @@ def end_processes(pids):
 
 
 def install(directory, user, files):
-    """Write files, ``{path: (text, mode)}``, each at once, and make a directory of a user."""
-    state = Path(directory)
-    state.mkdir(exist_ok=True)
-    account = pwd.getpwnam(user)
-    os.chown(state, account.pw_uid, account.pw_gid)
+    """Write files of root's, ``{path: (text, mode)}``, each at once, and make a directory of a user."""
+    confined.have_directory(directory, 0o755, user)
     for name, (text, mode) in files.items():
-        write(name, text, mode)
-
-
-def write(name, text, mode):
-    """Write a file, so that nobody ever reads half of it."""
-    path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.chmod(int(mode, 8))
-    new.replace(path)
+        confined.write(name, text, int(mode, 8), make_parents=True)
 
 
 def match_limits(layout, seen, primary):
@@ -374,13 +278,11 @@ def match_limits(layout, seen, primary):
     primary
         Name of the primary.
     """
-    path, server_ = Path(layout.settings_file), visible(seen).get(primary)
-    if server_ is None or not path.exists():
+    path, server_ = layout.settings_file, visible(seen).get(primary)
+    if server_ is None or not confined.exists(path):
         return
     ran_with = seen.data.control.limits if seen.data.control is not None else {}
-    write_settings(
-        layout, limits.raised(path.read_text(encoding="utf-8"), ran_with, server_.limits)
-    )
+    write_settings(layout, limits.raised(confined.read(path), ran_with, server_.limits))
 
 
 def write_settings(layout, text):
@@ -388,16 +290,23 @@ def write_settings(layout, text):
     whether it had to be."""
     if host.holds(layout.settings_file, text, "0644"):
         return False
-    # Beside it, but by a name that the server's own configuration does not include.
-    trial = f"{layout.settings_file}.trial"
-    write(trial, text, "0644")
-    try:
-        argv = [f"{layout.bindir}/postgres", "-C", "port", "-D", layout.data_directory]
-        host.ask([*argv, "-c", f"config_file={trial}"])
-    finally:
-        Path(trial).unlink()
-    write(layout.settings_file, text, "0644")
+    try_settings(layout, text)
+    confined.write(layout.settings_file, text, 0o644)
     return True
+
+
+def try_settings(layout, text):
+    """Have the server's own program read settings; raises
+    :class:`~saltext_repmgr.utils.errors.CommandFailed` with what it said where it refuses them.
+
+    It runs as the postgres user, since it reads what that user has in the data directory.
+    """
+    with tempfile.TemporaryDirectory(prefix="repmgr-settings-") as directory:
+        os.chmod(directory, 0o755)
+        trial = f"{directory}/postgresql.conf"
+        confined.write(trial, text, 0o644)
+        argv = [f"{layout.bindir}/postgres", "-C", "port", "-D", layout.data_directory]
+        host.ask([*argv, "-c", f"config_file={trial}"], user=layout.os_user)
 
 
 def restart_daemon(unit, verb="restart"):
@@ -438,7 +347,10 @@ def server_log(layout):
 def tail(path, lines=5, limit=1500):
     """Return the last lines of a text file in one line, without passwords."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        text = confined.read_end(path, _TAIL_BYTES)
     except OSError:
         return f"(no {path})"
+    except Refused as err:
+        # It stands in another error's words.
+        return f"({err})"
     return scrub(" / ".join(split_lines(text.strip())[-lines:]))[-limit:].rstrip(".")

@@ -6,15 +6,17 @@ import logging
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import server
 from saltext_repmgr.utils import spool
 from saltext_repmgr.utils import wanted
+from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import ParseError
+from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
 from saltext_repmgr.utils.spec import ROLE_NAME
 
@@ -39,6 +41,9 @@ def deliver(opts, directory=spool.DIRECTORY):
     from being delivered.
     """
     signal.alarm(_LIFETIME)
+    if not os.access(directory, os.W_OK):
+        # What cannot be removed would be sent again and again.
+        raise CommandFailed(f"{directory} is on a read-only file system; nothing was sent")
     lock = os.open(directory, os.O_RDONLY)
     try:
         # A minion that was restarted may meet what its forerunner left running.
@@ -55,7 +60,7 @@ def deliver(opts, directory=spool.DIRECTORY):
             events = with_details(spec, node, layout, found.values())
             send(opts, [spool.message(spec, node, event, standing) for event in events])
         for name in found:
-            Path(directory, name).unlink(missing_ok=True)
+            confined.unlink(f"{directory}/{name}")
 
 
 def _event(directory, name):
@@ -64,10 +69,11 @@ def _event(directory, name):
     except FileNotFoundError:
         # The oldest goes when the spool is full.
         return None
-    except (ParseError, OSError) as err:
-        path = os.path.join(directory, name)
-        log.error("%s; it is kept as %s.unreadable", err, path)
-        os.rename(path, f"{path}.unreadable")
+    except (ParseError, Refused, OSError) as err:
+        log.error("%s; it is kept as %s/%s.unreadable", err, directory, name)
+        # A link or a pipe gets another name as well: the rename touches nothing behind it.
+        with confined.directory(directory) as handle:
+            os.rename(name, f"{name}.unreadable", src_dir_fd=handle, dst_dir_fd=handle)
         return None
 
 

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import logging
 import time
-from pathlib import Path
 
 from saltext_repmgr.guard import rules
 from saltext_repmgr.utils import act
@@ -13,6 +12,7 @@ from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import registration
+from saltext_repmgr.utils import rejoin
 from saltext_repmgr.utils import settling
 from saltext_repmgr.utils import slots
 from saltext_repmgr.utils import succession_act
@@ -214,7 +214,7 @@ def _take_back(look, what):
     """Be the primary again in place of one that went away before anybody followed it, and say so;
     or be a standby again where somebody has."""
     spec, layout, lost = look.spec, look.layout, what.heir.name
-    if Path(layout.data_directory, "pg_wal", f"{what.timeline + 1:08X}.history").exists():
+    if rejoin.has_history(layout, what.timeline + 1):
         # Started again it would need what only the new primary has.
         return
     act.stop(layout)

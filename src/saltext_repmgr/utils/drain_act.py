@@ -1,10 +1,10 @@
 """What a node does when it goes out of service, and when it comes back."""
 
 import time
-from pathlib import Path
 
 from saltext_repmgr.guard.rules import FRESH_SECONDS
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drain
 from saltext_repmgr.utils import drained
@@ -82,11 +82,11 @@ def _mark(look, by, reason):
     """Keep the server from starting. First of all: what is cut off after it is taken up again."""
     if look.seen.drained is not None:
         return look.seen.drained
-    if not Path(look.layout.config_directory).is_dir():
+    if not confined.is_directory(look.layout.config_directory):
         raise CommandFailed(f"{look.node.name} has no server yet: there is nothing to drain")
     fact = drained.note(by, reason, int(time.time()))
     text = drained.start_file(look.node.name, fact)
-    Path(look.layout.start_file).write_text(text, encoding="utf-8")
+    membership.write_start_file(look.layout, text)
     return fact
 
 

@@ -81,6 +81,7 @@ class DataDirectory:
     standby: bool = False  # standby.signal is there
     backup_label: bool = False
     unfinished_clone: bool = False  # the marker of a clone of ours is there
+    removable: bool = True  # that marker is where root alone can have put it
     mount_point: bool = False
     # Where, at the directory or above it, a file system belongs that is not mounted.
     unmounted: str = ""

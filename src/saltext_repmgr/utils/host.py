@@ -8,9 +8,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import controldata
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import NotInstalledError
+from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.facts import DataDirectory
 from saltext_repmgr.utils.lines import split_lines
@@ -82,34 +84,38 @@ def as_user(name):
 
 def control_file(layout, path=None):
     """Return the control file of a data directory, running server or not."""
-    return controldata.parse(
-        ask([f"{layout.bindir}/pg_controldata", path or layout.data_directory])
-    )
+    path = path or layout.data_directory
+    # pg_controldata would wait for a pipe.
+    confined.status(os.path.join(path, "global", "pg_control"))
+    argv = [f"{layout.bindir}/pg_controldata", path]
+    return controldata.parse(ask(argv, user=layout.os_user if os.geteuid() == 0 else None))
 
 
 def data_directory(layout, installed=True):
     """Return what lies in the data directory as
     :class:`~saltext_repmgr.utils.facts.DataDirectory`."""
-    path = Path(layout.data_directory)
-    marker = Path(layout.clone_marker).exists()
-    if not path.is_dir():
-        return DataDirectory(str(path), Content.ABSENT, unfinished_clone=marker)
-    entries = {entry.name for entry in path.iterdir()} - {"lost+found"}
-    common = {"mount_point": path.is_mount(), "unfinished_clone": marker}
+    path = layout.data_directory
+    require_no_link(path)
+    marker = confined.exists(layout.clone_marker)
+    former = confined.exists(layout.former_clone_marker)
+    marks = {"unfinished_clone": marker or former, "removable": marker or not former}
+    if not confined.is_directory(path):
+        return DataDirectory(path, Content.ABSENT, **marks)
+    entries = set(confined.names(path)) - {"lost+found"}
+    common = {"mount_point": confined.is_mount(path), **marks}
     if not entries:
-        return DataDirectory(str(path), Content.EMPTY, **common)
-    if "PG_VERSION" not in entries or not (path / "global" / "pg_control").exists():
-        return DataDirectory(str(path), Content.FILES, **common)
-    slots = path / "pg_replslot"
-    spaces = path / "pg_tblspc"
+        return DataDirectory(path, Content.EMPTY, **common)
+    if "PG_VERSION" not in entries or not confined.exists(f"{path}/global/pg_control"):
+        return DataDirectory(path, Content.FILES, **common)
+    slots, spaces = f"{path}/pg_replslot", f"{path}/pg_tblspc"
     return DataDirectory(
-        str(path),
+        path,
         Content.POSTGRES,
         control=control_file(layout) if installed else None,
         standby="standby.signal" in entries,
         backup_label="backup_label" in entries,
-        slots=tuple(sorted(os.listdir(slots))) if slots.is_dir() else (),
-        tablespaces=len(os.listdir(spaces)) if spaces.is_dir() else 0,
+        slots=tuple(confined.names(slots)) if confined.is_directory(slots) else (),
+        tablespaces=len(confined.names(spaces)) if confined.is_directory(spaces) else 0,
         **common,
     )
 
@@ -126,6 +132,20 @@ def unmounted(path):
         if state["LoadState"] == "loaded" and state["ActiveState"] != "active":
             return place
     return ""
+
+
+def require_no_link(path):
+    """Raise :class:`~saltext_repmgr.utils.errors.Refused` where a data directory is a link.
+
+    A link can be exchanged while root works behind it, and what renames or empties a data directory
+    would do that to the link.
+    """
+    if os.path.islink(path):
+        raise Refused(
+            f"the data directory {path} is a symbolic link to {os.readlink(path)}; nothing was"
+            " changed. Set 'repmgr: postgres: data_directory' in pillar to the real path, here"
+            f" {os.path.realpath(path)}, and run again"
+        )
 
 
 def postmaster_pid(path):
@@ -166,7 +186,7 @@ def _replaced(pid):
 
 
 def _lock_file(path):
-    return Path(path, "postmaster.pid").read_text(encoding="utf-8").split("\n")
+    return confined.read(os.path.join(path, "postmaster.pid")).split("\n")
 
 
 @dataclass(frozen=True)
@@ -220,7 +240,7 @@ def release():
 def read_json(path):
     """Return what a JSON file holds, or None where there is none that can be read."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(confined.read(path))
     except (OSError, ValueError):
         return None
 
@@ -228,15 +248,13 @@ def read_json(path):
 def holds(path, text, mode=None):
     """Return whether a file has exactly this text, and this mode (octal digits, str)."""
     try:
-        same = Path(path).read_text(encoding="utf-8").rstrip() == text.rstrip()
-        return same and (mode is None or Path(path).stat().st_mode & 0o7777 == int(mode, 8))
-    except OSError:
+        same = confined.read(path).rstrip() == text.rstrip()
+        return same and (mode is None or confined.status(path).st_mode & 0o7777 == int(mode, 8))
+    except (OSError, UnicodeDecodeError):
         return False
 
 
 def changed_since(path, moment):
     """Return whether a file was written after a moment, in seconds since the epoch."""
-    try:
-        return Path(path).stat().st_mtime > moment
-    except OSError:
-        return False
+    found = confined.status(path)
+    return found is not None and found.st_mtime > moment

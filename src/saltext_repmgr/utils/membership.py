@@ -1,10 +1,9 @@
 """What changes when members come, move and go: one step each, as in :mod:`saltext_repmgr.utils.act`."""
 
-import os
-import shutil
 from pathlib import Path
 
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
@@ -74,16 +73,14 @@ def aim(spec, node, layout, connection, target):
 
 def start_as_standby(spec, layout):
     """Start a stopped server as the standby that :func:`aim` made it; it lacks nothing."""
-    signal = Path(layout.data_directory, "standby.signal")
-    signal.touch(mode=0o600)
-    shutil.chown(signal, layout.os_user, layout.os_user)
+    confined.create(f"{layout.data_directory}/standby.signal", "", 0o600, layout.os_user)
     act.start(spec, layout)
 
 
 def start_as_primary(spec, layout):
     """Start a stopped standby as the primary it was, on the same timeline; its start check decides
     whether it may."""
-    Path(layout.data_directory, "standby.signal").unlink(missing_ok=True)
+    confined.unlink(f"{layout.data_directory}/standby.signal")
     act.start(spec, layout)
 
 
@@ -122,12 +119,12 @@ def leave(layout, units):
     disable(units)
     if host.postmaster_pid(layout.data_directory) is not None:
         act.stop(layout)
-    if Path(layout.config_directory).is_dir():
-        Path(layout.start_file).write_text(_LEFT, encoding="utf-8")
+    if confined.is_directory(layout.config_directory):
+        write_start_file(layout, _LEFT)
     for path in unattended.node_files(layout.version):
-        Path(path).unlink(missing_ok=True)
+        confined.unlink(path)
     # Last, as it is what tells a member: a run that was cut off is taken up again.
-    os.replace(layout.settings_file, f"{layout.settings_file}.left")
+    confined.rename(layout.settings_file, f"{Path(layout.settings_file).name}.left")
     host.change(["systemctl", "daemon-reload"])
 
 
@@ -147,7 +144,7 @@ def give_up_data(look):
     if not seen.member:
         raise Refused(f"{look.node.name} counts as no member: {lies}. The next run builds it")
     kept = f"{layout.settings_file}.lost"
-    os.replace(layout.settings_file, kept)
+    confined.rename(layout.settings_file, Path(kept).name)
     return kept
 
 
@@ -168,5 +165,13 @@ def has_left(layout):
 
 def come_back(layout):
     """Let the server start at boot again."""
-    Path(layout.start_file).write_text("auto\n", encoding="utf-8")
+    write_start_file(layout, "auto\n")
     host.change(["systemctl", "daemon-reload"])
+
+
+def write_start_file(layout, text):
+    """Replace Debian's ``start.conf``, which says whether the server starts at boot."""
+    if confined.exists(layout.start_file):
+        confined.write(layout.start_file, text)
+    else:
+        confined.write(layout.start_file, text, 0o644, layout.os_user)

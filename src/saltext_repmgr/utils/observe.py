@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import contents
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
@@ -108,8 +109,8 @@ def observe(spec, node, layout):
         node=node.name,
         version=layout.version,
         installed=installed,
-        configured=Path(layout.config_directory, "postgresql.conf").exists(),
-        member=Path(layout.settings_file).exists(),
+        configured=confined.exists(f"{layout.config_directory}/postgresql.conf"),
+        member=confined.exists(layout.settings_file),
         data=data,
         running=running,
         cloning=units[layout.clone_unit].state in ("active", "activating"),
@@ -126,7 +127,7 @@ def observe(spec, node, layout):
 def own_mark(layout):
     """Return the :class:`~saltext_repmgr.utils.facts.Drained` of this host, or None."""
     try:
-        return drained.read(Path(layout.start_file).read_text(encoding="utf-8"))
+        return drained.read(confined.read(layout.start_file, errors="replace"))
     except OSError:
         return None
 

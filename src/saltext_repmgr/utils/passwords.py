@@ -3,12 +3,10 @@ password files of the hosts, until :mod:`saltext_repmgr.utils.rotate` changes bo
 """
 
 import hashlib
-import os
-import pwd
 import re
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import router_files
@@ -91,7 +89,7 @@ def digest(spec, salt):
 
 def _read(path):
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return confined.read(path)
     except OSError:
         return ""
 
@@ -128,17 +126,7 @@ def router_is_stale(spec):
 
 def write(path, text, mode=0o600):
     """Replace a file with a secret at once; it is the postgres user's from the first byte on."""
-    new = f"{path}.new"
-    Path(new).unlink(missing_ok=True)
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        account = pwd.getpwnam(Layout.os_user)
-        os.fchown(handle, account.pw_uid, account.pw_gid)
-        os.fchmod(handle, mode)
-        stream.write(text)
-        stream.flush()
-        os.fsync(handle)
-    os.replace(new, path)
+    confined.write(path, text, mode, Layout.os_user)
 
 
 # -- servers ----------------------------------------------------------------------------------

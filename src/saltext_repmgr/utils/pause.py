@@ -6,12 +6,13 @@ from pathlib import Path
 
 from saltext_repmgr.guard import config
 from saltext_repmgr.guard import lease
-from saltext_repmgr.utils import act
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils.errors import CommandFailed
+from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import UsageError
 
 _LONGEST_MINUTES = 24 * 60
@@ -30,7 +31,7 @@ def begin(spec, layout, minutes, lasting=True):
     if not 0 < minutes <= _LONGEST_MINUTES:
         raise UsageError(f"minutes is {minutes}; give more than 0 and at most {_LONGEST_MINUTES}")
     unit = host.units(guard_files.UNIT)[guard_files.UNIT].state
-    if unit != "active" or not Path(layout.guard_state).is_dir():
+    if unit != "active" or not confined.is_directory(layout.guard_state):
         raise CommandFailed(
             f"not paused: the guard on this node, which ends a pause, does not run (unit: {unit}); run"
             " 'state.apply repmgr' first"
@@ -39,10 +40,10 @@ def begin(spec, layout, minutes, lasting=True):
         until = time.time() + 60 * minutes
         # First, so that no pause is ever without an end.
         if lasting:
-            _boot(layout).unlink(missing_ok=True)
+            confined.unlink(_boot(layout))
         else:
-            act.write(_boot(layout), Path(config.BOOT_ID).read_text(encoding="ascii"), "0644")
-        act.write(_lease(layout), f"{int(until)}\n", "0644")
+            confined.write(_boot(layout), confined.read(config.BOOT_ID), 0o644)
+        confined.write(_lease(layout), f"{int(until)}\n", 0o644)
         _set(spec, layout, True)
     return until
 
@@ -50,12 +51,12 @@ def begin(spec, layout, minutes, lasting=True):
 def end(spec, layout):
     """Let repmgrd on this node fail over again."""
     with _alone(layout):
-        if _lease(layout).exists():
+        if confined.exists(_lease(layout)):
             # A server that cannot be told now is told by the guard as soon as it can.
-            act.write(_lease(layout), f"{int(time.time())}\n", "0644")
+            confined.write(_lease(layout), f"{int(time.time())}\n", 0o644)
         _set(spec, layout, False)
-        _lease(layout).unlink(missing_ok=True)
-        _boot(layout).unlink(missing_ok=True)
+        confined.unlink(_lease(layout))
+        confined.unlink(_boot(layout))
 
 
 @contextlib.contextmanager
@@ -65,6 +66,12 @@ def _alone(layout):
             stack.enter_context(lease.held(_TURN_SECONDS, layout.guard_state))
         except TimeoutError as err:
             raise CommandFailed(f"{err}; try again") from err
+        except OSError as err:
+            raise Refused(
+                f"{layout.guard_state}/pause.lock cannot be locked ({err.strerror}); nothing was"
+                f" changed. See what it is ('ls -ld {layout.guard_state}/pause.lock'), remove it and"
+                " run again"
+            ) from err
         yield
 
 

@@ -346,7 +346,7 @@ def _join(spec, node, seen, primary, server):
         clone = Action(Step.CLONE, "a clone is under way; it is waited for")
         return Plan(Role.STANDBY, (clone, _START_CLONE, _REGISTER_CLONE), primary=primary)
     if data.unfinished_clone:
-        return _finish(seen, primary)
+        return _finish(spec, seen, primary)
     if not seen.running and data.content in (Content.ABSENT, Content.EMPTY):
         clone = Action(Step.CLONE, f"{data.path} is {data.content.value}")
         return Plan(Role.STANDBY, (clone, _START_CLONE, _REGISTER_CLONE), primary=primary)
@@ -407,20 +407,24 @@ def _replace(primary, reason):
     return Plan(Role.STANDBY, actions, primary=primary)
 
 
-def _finish(seen, primary):
+def _finish(spec, seen, primary):
     """A clone of ours was cut off. Only what it left itself may be removed."""
     data = seen.data
+    layout = Layout(seen.version, spec.postgres.cluster, data.path)
+    mark = layout.clone_marker if data.removable else layout.former_clone_marker
     started = data.content is Content.POSTGRES and not data.backup_label
     if seen.running or started or data.standby and not data.backup_label:
         return Plan(
             None,
             refusal=f"{data.path} is marked as an unfinished clone, but a server has run on it."
-            f" Look at it, then remove the mark ({data.path}.repmgr-clone) if the data is good,"
+            f" Look at it, then remove the mark ({mark}) if the data is good,"
             " or move the directory away",
         )
     actions = [Action(Step.CLONE, "an earlier clone was cut off"), _START_CLONE, _REGISTER_CLONE]
     if data.content not in (Content.ABSENT, Content.EMPTY):
-        actions.insert(0, Action(Step.DISCARD_PARTIAL, f"{data.path} holds an unfinished clone"))
+        # The postgres user can have made the mark of a former release: nothing is deleted for it.
+        step = Step.DISCARD_PARTIAL if data.removable else Step.MOVE_ASIDE
+        actions.insert(0, Action(step, f"{data.path} holds an unfinished clone"))
     return Plan(Role.STANDBY, tuple(actions), primary=primary)
 
 

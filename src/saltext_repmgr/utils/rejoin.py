@@ -1,11 +1,9 @@
 """A former primary, stopped: see what it holds alone, and keep that before it is rewound."""
 
 import datetime
-import os
-import shutil
 import time
-from pathlib import Path
 
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import divergence
 from saltext_repmgr.utils import host
@@ -85,19 +83,31 @@ def examine(spec, layout, primary):
         return Divergence(None, control.checkpoint, control.timeline)
     argv = [f"{layout.bindir}/pg_waldump", "-p", f"{layout.data_directory}/pg_wal"]
     argv += ["-t", str(control.timeline), "-s", location, "-e", control.checkpoint]
-    dump = host.attempt([*argv, "-r", "Transaction"], _PATIENCE).stdout
+    argv += ["-r", "Transaction"]
+    dump = host.attempt(argv, _PATIENCE, user=layout.os_user).stdout
     return Divergence(location, control.checkpoint, control.timeline, divergence.commits(dump))
 
 
 def keep(layout, found):
     """Copy the WAL that nobody else has to a directory beside the data, and return its path."""
-    source = Path(layout.data_directory, "pg_wal")
+    source = _wal_directory(layout)
     stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    target = Path(f"{layout.data_directory}.diverged-{stamp}")
-    target.mkdir(mode=0o700)
+    target = f"{layout.data_directory}.diverged-{stamp}"
+    confined.have_directory(target, 0o700)
     size = host.control_file(layout).segment_size
-    for name in divergence.segments(
-        os.listdir(source), found.timeline, found.fork, found.end, size
-    ):
-        shutil.copy2(source / name, target / name)
-    return str(target)
+    names = confined.names(source)
+    for name in divergence.segments(names, found.timeline, found.fork, found.end, size):
+        confined.copy(f"{source}/{name}", f"{target}/{name}")
+    return target
+
+
+def has_history(layout, timeline):
+    """Return whether the data directory has the history of a timeline."""
+    return confined.exists(f"{_wal_directory(layout)}/{timeline:08X}.history")
+
+
+def _wal_directory(layout):
+    """Return where the WAL is; PostgreSQL itself has it elsewhere by a link."""
+    path = f"{layout.data_directory}/pg_wal"
+    where = host.ask(["readlink", "-f", path], user=layout.os_user).rstrip("\n")
+    return where or path

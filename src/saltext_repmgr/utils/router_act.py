@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import passwords
@@ -31,17 +32,12 @@ _WORDS = {"true": "1", "yes": "1", "on": "1", "false": "0", "no": "0", "off": "0
 
 def has_databases():
     """Return whether there is a file for PgBouncer to include."""
-    return Path(router_files.DATABASES).exists()
+    return confined.exists(router_files.DATABASES)
 
 
 def have_databases():
     """Make the file that PgBouncer includes, unless there is one: what the router wrote counts."""
-    path = Path(router_files.DATABASES)
-    if path.exists():
-        return
-    path.write_text("[databases]\n", encoding="ascii")
-    account = pwd.getpwnam(Layout.os_user)
-    os.chown(path, account.pw_uid, account.pw_gid)
+    confined.create(router_files.DATABASES, "[databases]\n", 0o644, Layout.os_user)
 
 
 def auth_query(spec, test=False):
@@ -54,7 +50,7 @@ def auth_query(spec, test=False):
         Whether to say what comes of an orchestration, which makes the function first.
     """
     try:
-        text = Path(router_files.INI).read_text(encoding="utf-8")
+        text = confined.read(router_files.INI)
     except OSError:
         text = ""
     before = f"auth_query = {router_access.FORMER_QUERY}\n" in text
@@ -91,16 +87,16 @@ def try_out(text):
     """
     account = pwd.getpwnam(Layout.os_user)
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as directory:
-        os.chown(directory, account.pw_uid, account.pw_gid)
         path = Path(directory, "pgbouncer.ini")
         # The last word about a setting counts.
-        path.write_text(
+        trial = (
             f"{text}listen_addr =\nunix_socket_dir = {directory}\n"
-            f"logfile =\npidfile = {directory}/pid\n",
-            encoding="utf-8",
+            f"logfile =\npidfile = {directory}/pid\n"
         )
-        path.chmod(0o644)
-        with open(Path(directory, "said"), "w+", encoding="utf-8") as output:
+        confined.write(path, trial, 0o644)
+        # Last: from now on that user may put there what it likes.
+        os.chown(directory, account.pw_uid, account.pw_gid)
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             taken = _opens_its_socket(path, output)
             output.seek(0)
             lines = split_lines(output.read())

@@ -32,7 +32,8 @@ CONFIG = "/etc/repmgr/router.json"
 DROP_IN = f"/etc/systemd/system/{SERVICE}.service.d/repmgr.conf"
 # Of the guard the router uses what asks members, and nothing that acts.
 _OF_GUARD = tuple(
-    f"{name}.py" for name in ("__init__", "config", "locks", "probe", "rules", "sessions", "wal")
+    f"{name}.py"
+    for name in ("__init__", "config", "locks", "probe", "rules", "sessions", "store", "wal")
 )
 
 _UNIT = """\

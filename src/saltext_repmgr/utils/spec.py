@@ -157,6 +157,7 @@ class Layout:
     guard_conf = "/etc/repmgr/guard.json"
     guard_directory = "/usr/local/lib/repmgr-guard"
     guard_state = "/var/lib/repmgr-guard"
+    clone_state = "/var/lib/repmgr-clone"
 
     @property
     def bindir(self):
@@ -185,5 +186,15 @@ class Layout:
 
     @property
     def clone_marker(self):
-        """File beside the data directory that exists while a clone is unfinished."""
+        """File that exists while a clone is unfinished, in a directory of root's."""
+        return f"{self.clone_state}/{self.version}-{self.cluster}.json"
+
+    @property
+    def clone_log(self):
+        """File that holds what the last clone said."""
+        return f"{self.clone_state}/{self.version}-{self.cluster}.log"
+
+    @property
+    def former_clone_marker(self):
+        """The same of former releases, which the postgres user can make as well."""
         return f"{self.data_directory}.repmgr-clone"

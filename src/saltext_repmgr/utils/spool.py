@@ -4,13 +4,12 @@ repmgr runs one command for each event and waits for it. That command leaves a f
 the spool, and the minion's beacon takes it from there when there is a master to take it.
 """
 
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import scrub
 from saltext_repmgr.utils.errors import ParseError
 from saltext_repmgr.utils.lines import split_lines
@@ -74,7 +73,7 @@ def source():
 def waiting(directory=DIRECTORY):
     """Return the names of the files that wait, oldest first; [] without a spool."""
     try:
-        found = os.listdir(directory)
+        found = confined.names(directory)
     except OSError:
         return []
     names = sorted(name for name in found if name.endswith(SUFFIX))
@@ -84,20 +83,12 @@ def waiting(directory=DIRECTORY):
 def read(directory, name):
     """Return the :class:`Event` in a file of the spool.
 
-    Raises :class:`~saltext_repmgr.utils.errors.ParseError` for a file that repmgr did not
-    write, and ``OSError``.
+    Raises :class:`~saltext_repmgr.utils.errors.ParseError` or
+    :class:`~saltext_repmgr.utils.errors.Refused` for a file that repmgr did not write, and
+    ``OSError``.
     """
-    text = _text(os.path.join(directory, name))
+    text = confined.read(f"{directory}/{name}", errors="replace", most=_MAX_BYTES)
     return _dropped(text) if name == DROPPED else parse(name.removesuffix(SUFFIX), text)
-
-
-def _text(path):
-    # The directory is the postgres user's, the reader is root: no links, no devices.
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ParseError(f"{path} is no regular file")
-        return file.read(_MAX_BYTES).decode("utf-8", "replace")
 
 
 def parse(name, text):

@@ -45,6 +45,7 @@ RestartSec=2
 WantedBy=multi-user.target
 """
 
+_SSH_DIRECTORY = "/var/lib/postgresql/.ssh"
 PURGE_UNIT = "repmgr-purge"
 _PURGE_SERVICE = """\
 # Written by Salt (saltext-repmgr).
@@ -267,7 +268,8 @@ def ssh_files(spec):
     name = {"ssh-rsa": "id_rsa", "ssh-ed25519": "id_ed25519"}.get(kind, "id_ecdsa")
     return {
         "public_key": spec.ssh["public_key"].strip(),
-        "private_key": f"/var/lib/postgresql/.ssh/{name}",
+        "directory": _SSH_DIRECTORY,
+        "private_key": f"{_SSH_DIRECTORY}/{name}",
     }
 
 

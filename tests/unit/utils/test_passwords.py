@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import passwords
 from saltext_repmgr.utils import repmgr_conf
 from tests.unit.utils.test_plan import SPEC
@@ -74,7 +75,7 @@ def test_only_the_same_passwords_are_alike():
 
 def test_a_secret_is_nobody_elses(tmp_path, monkeypatch):
     account = __import__("pwd").getpwuid(__import__("os").getuid())
-    monkeypatch.setattr(passwords.pwd, "getpwnam", lambda _: account)
+    monkeypatch.setattr(confined.pwd, "getpwnam", lambda _: account)
     path = tmp_path / "secret"
     path.write_text("before")
     path.chmod(0o644)

@@ -110,10 +110,22 @@ ASIDE = [Step.MOVE_ASIDE, *JOIN]
         (data(Content.FILES, unfinished_clone=True), [Step.DISCARD_PARTIAL, *JOIN]),
         (data(backup_label=True, unfinished_clone=True), [Step.DISCARD_PARTIAL, *JOIN]),
         (data(Content.EMPTY, unfinished_clone=True), JOIN),
+        # The postgres user can have made this mark.
+        (data(backup_label=True, unfinished_clone=True, removable=False), [Step.MOVE_ASIDE, *JOIN]),
         (data(standby=True), [Step.START]),
         (data(standby=True, backup_label=True), [Step.START]),
     ],
-    ids=["absent", "empty", "initdb", "partial", "partial-label", "partial-empty", "down", "new"],
+    ids=[
+        "absent",
+        "empty",
+        "initdb",
+        "partial",
+        "partial-label",
+        "partial-empty",
+        "former",
+        "down",
+        "new",
+    ],
 )
 def test_a_standby_joins_the_live_primary(lies, expected):
     decided = plan.decide(SPEC, NODES["node2"], seen("node2", lies, node1=server()))

@@ -41,7 +41,8 @@ def test_paths_follow_from_pillar():
     layout = wanted.layout_of(pillar.read(values))
     assert dataclasses.astuple(layout) == (17, "app", "/srv/pg")
     assert layout.config_directory == "/etc/postgresql/17/app"
-    assert layout.clone_marker == "/srv/pg.repmgr-clone"
+    assert layout.clone_marker == "/var/lib/repmgr-clone/17-app.json"
+    assert layout.former_clone_marker == "/srv/pg.repmgr-clone"
     assert layout.service == "postgresql@17-app"
 
 
