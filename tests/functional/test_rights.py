@@ -75,17 +75,29 @@ def test_of_a_role_that_is_not_there_nothing_is_taken(server):
 # -- sessions of superusers -------------------------------------------------------------------
 
 
+RECORD = """
+INSERT INTO repmgr.nodes (node_id, active, node_name, type, conninfo, repluser, config_file)
+VALUES (99, true, 'node99', 'standby', 'host=192.0.2.99', 'repmgr', '/none')
+"""
+
+
 @pytest.fixture
 def trapped(server):
     """A server whose database leads everybody to a schema of somebody else first."""
     server.sql("CREATE SCHEMA evil", "repmgr")
-    for name, returns in (("pg_is_in_recovery", "boolean"), ("now", "timestamptz")):
-        with server.connect("repmgr") as connection:
-            db.run(
-                connection,
-                f"CREATE FUNCTION evil.{name}() RETURNS {returns} LANGUAGE plpgsql"
-                " AS 'BEGIN RAISE EXCEPTION ''trapped''; END'",
-            )
+    body = "LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''trapped''; END'"
+    with server.connect("repmgr") as connection:
+        for name, returns in (
+            ("pg_is_in_recovery()", "boolean"),
+            ("now()", "timestamptz"),
+            ("same(int, int)", "boolean"),
+        ):
+            db.run(connection, f"CREATE FUNCTION evil.{name} RETURNS {returns} {body}")
+        db.run(
+            connection,
+            "CREATE OPERATOR evil.= (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.same)",
+        )
+        db.run(connection, RECORD)
     server.sql("ALTER DATABASE repmgr SET search_path = evil, pg_catalog")
     server.sql("ALTER ROLE postgres SET search_path = evil, pg_catalog")
     with contextlib.closing(
@@ -95,7 +107,7 @@ def trapped(server):
             bare.cursor().execute("SELECT pg_is_in_recovery()")
     yield server
     server.sql("ALTER DATABASE repmgr RESET search_path; ALTER ROLE postgres RESET search_path")
-    server.sql("DROP SCHEMA evil CASCADE", "repmgr")
+    server.sql("DROP SCHEMA evil CASCADE; DELETE FROM repmgr.nodes", "repmgr")
 
 
 def told(server):
@@ -142,6 +154,7 @@ class TestNobodyElsesFunctionRunsInASessionOf:
                 told(trapped).own_conninfo, {99}, set(), False
             )
         assert "node 99 is inactive" in capsys.readouterr().out
+        assert trapped.sql("SELECT active FROM repmgr.nodes", "repmgr") == "f"
 
     def test_a_vote(self, trapped):
         with postgres():

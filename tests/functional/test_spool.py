@@ -65,30 +65,27 @@ def await_row(standby, event):
     assert wait_until(lambda: standby.sql(row, "repmgr") == "t", 20)
 
 
-HOSTILE = "n2\nend-of-details\ntouch {pwned} #$(touch {pwned})"
+HOSTILE = "n9\nend-of-details\ntouch {pwned} #$(touch {pwned})"
+RECORD = """
+INSERT INTO repmgr.nodes (node_id, active, node_name, type, conninfo, repluser, config_file)
+VALUES (9, false, $${name}$$, 'primary', 'host=192.0.2.9 user=repmgr', 'repmgr', '/none')
+"""
 
 
 def test_the_name_of_a_node_is_no_command(directory, primary, standby):
     pwned = directory / "pwned"
-    kept = primary.sql("SELECT node_name FROM repmgr.nodes WHERE node_id = 1", "repmgr")
-    rename = "UPDATE repmgr.nodes SET node_name = $${}$$ WHERE node_id = 1"
-    primary.sql(rename.format(HOSTILE.format(pwned=pwned)), "repmgr")
+    primary.sql(RECORD.format(name=HOSTILE.format(pwned=pwned)), "repmgr")
+    there = "SELECT count(*) FROM repmgr.nodes WHERE node_id = 9"
     try:
-        # As what is followed it stands in the details of the event.
-        await_name(standby, "n2")
-        words = ["standby", "register", "--force", f"--upstream-node-id={primary.number}"]
-        repmgr.repmgr(standby, *words)
+        assert wait_until(lambda: standby.sql(there, "repmgr") == "1", 20)
+        repmgr.repmgr(standby, "primary", "unregister", "--node-id=9")
     finally:
-        primary.sql(rename.format(kept), "repmgr")
-        await_name(standby, kept)
+        primary.sql("DELETE FROM repmgr.nodes WHERE node_id = 9", "repmgr")
+    # The name is in what repmgr says of it.
+    assert "end-of-details" in primary.sql(LAST, "repmgr")
     (name,) = spool.waiting(directory)
-    assert spool.read(directory, name).event == "standby_register"
+    assert spool.read(directory, name).event == "primary_unregister"
     assert [path.name for path in directory.iterdir()] == [name]
-
-
-def await_name(standby, beginning):
-    row = "SELECT split_part(node_name, E'\\n', 1) FROM repmgr.nodes WHERE node_id = 1"
-    assert wait_until(lambda: standby.sql(row, "repmgr") == beginning, 20)
 
 
 def standing(minion_of, server, **changes):

@@ -432,13 +432,13 @@ def metadata_present(name):
         return result(name, "role, database, extension and rights are as they should be")
     changes = {item: {"old": None, "new": "present"} for item in missing}
     if look.test:
-        return result(name, f"would make: {', '.join(missing)}", changes)
+        return result(name, f"would make: {'; '.join(missing)}", changes)
     metadata.create(look.connection, password)
     look.again()
     left = metadata.missing(look.connection, password)
     if left:
-        return result(name, f"still missing after the attempt: {', '.join(left)}", changes, False)
-    return result(name, f"made: {', '.join(missing)}", changes)
+        return result(name, f"still missing after the attempt: {'; '.join(left)}", changes, False)
+    return result(name, f"made: {'; '.join(missing)}", changes)
 
 
 @reported

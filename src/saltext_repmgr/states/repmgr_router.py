@@ -65,12 +65,12 @@ def access_present(name):
         return result(name, "; ".join(["role and functions are as they should be", *told]))
     changes = {item: {"old": None, "new": "present"} for item in missing}
     if look.test:
-        return result(name, "; ".join([f"would make: {', '.join(missing)}", *told]), changes)
+        return result(name, "; ".join([f"would make: {'; '.join(missing)}", *told]), changes)
     router_access.create(look.connection, wants.password, there)
     left = router_access.missing(look.connection, there)
     if left:
-        return result(name, f"still missing after the attempt: {', '.join(left)}", changes, False)
-    return result(name, "; ".join([f"made: {', '.join(missing)}", *told]), changes)
+        return result(name, f"still missing after the attempt: {'; '.join(left)}", changes, False)
+    return result(name, "; ".join([f"made: {'; '.join(missing)}", *told]), changes)
 
 
 @reported
