@@ -1,8 +1,10 @@
 """The host: its files, processes, units and programs."""
 
+import contextlib
 import json
 import os
 import pwd
+import stat
 import subprocess
 import time
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from saltext_repmgr.utils.facts import DataDirectory
 _TIMEOUT = 20
 # Stopping a server waits for its last checkpoint; initdb and systemctl are quick.
 _CHANGE_TIMEOUT = 3600
+# A clock that is kept right is set back by less.
+_CLOCK_SECONDS = 1
 
 
 def change(argv, user=None):
@@ -234,8 +238,33 @@ def holds(path, text, mode=None):
 
 
 def changed_since(path, moment):
-    """Return whether a file was written after a moment, in seconds since the epoch."""
+    """Return whether a file was written after a moment, in seconds since the epoch.
+
+    A moment that is still to come is of a clock that was set back since: nothing is known then,
+    and the answer is yes.
+    """
     try:
-        return Path(path).stat().st_mtime > moment
+        return Path(path).stat().st_mtime > moment or moment > time.time() + _CLOCK_SECONDS
     except OSError:
         return False
+
+
+def settle_times(paths, moment):
+    """Give files from the future a time before they were read, once they have been.
+
+    They come from another host, or the clock was set back: they would count as unread for as long
+    as the clock needs.
+
+    moment
+        Before the program that reads them was told to, in seconds since the epoch.
+    """
+    for path in paths:
+        with contextlib.suppress(OSError):
+            # Their directories may be of a user who plants links.
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                found = os.fstat(handle)
+                if stat.S_ISREG(found.st_mode) and found.st_mtime > time.time():
+                    os.utime(handle, (moment, moment))
+            finally:
+                os.close(handle)
