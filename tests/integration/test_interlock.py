@@ -13,7 +13,9 @@ from tests.integration.conftest import cluster_of
 
 @pytest.fixture(scope="module")
 def cluster():
-    with cluster_of("interlock", nodes=3, preinstalled=True) as hosts:
+    # Nodes that fail keep nobody from their work, whatever the master makes of failures otherwise.
+    options = {"preinstalled": True, "master_config": {"failhard": True}}
+    with cluster_of("interlock", nodes=3, **options) as hosts:
         yield hosts
 
 
