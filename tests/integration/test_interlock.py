@@ -56,6 +56,11 @@ class TestForeignData:
         (line,) = run[1].step("verify")["comment"].splitlines()
         assert line.startswith("node3: refused to clone")
 
+    def test_another_pillar_than_the_nodes_have_is_refused(self, cluster, run):
+        run = cluster.orchestrate("pillarenv=dev")
+        assert run.steps == ["preflight"]
+        assert "there is no such key in this pillar" in run.step("preflight")["comment"]
+
     def test_the_others_got_their_work(self, cluster, run):
         assert cluster.streaming("node1") == ["node2"]
 
