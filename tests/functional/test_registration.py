@@ -47,16 +47,15 @@ LOST_UNKNOWN = [*LOST[:1], (2, "standby", 1, False), *LOST[2:6], (7, "standby", 
 def recorded(primary):
     """Make records and return what becomes of them; all of it is undone."""
 
-    def run(rows, node_id, lost=None):
+    def run(rows, change):
         with primary.connect("repmgr") as connection:
             connection.autocommit = False
             with connection.cursor() as cursor:
                 cursor.execute("SET CONSTRAINTS ALL DEFERRED; DELETE FROM repmgr.nodes")
                 for row in rows:
                     cursor.execute(_MAKE, (row[0], *row))
-                node = NodeSpec(f"node{node_id}", node_id, "192.0.2.1")
-                gone = lost and NodeSpec(f"node{lost}", lost, "192.0.2.2")
-                registration.lead(connection, node, gone)
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                change(connection)
                 cursor.execute(_FOUND)
                 found = cursor.fetchall()
                 connection.rollback()
@@ -76,4 +75,19 @@ def recorded(primary):
     ids=["switchover", "again", "lost", "lost before it was known"],
 )
 def test_all_that_are_to_follow_are_below_it_at_once(recorded, rows, node_id, lost, expected):
-    assert recorded(rows, node_id, lost) == expected
+    node = NodeSpec(f"node{node_id}", node_id, "192.0.2.1")
+    gone = lost and NodeSpec(f"node{lost}", lost, "192.0.2.2")
+    assert recorded(rows, lambda c: registration.lead(c, node, gone)) == expected
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        (9, [*BEFORE[:1], *BEFORE[2:6], (7, "standby", 9, True), (9, "standby", 1, True)]),
+        # It was registered with the new id before.
+        (6, [*BEFORE[:1], *BEFORE[2:6], (7, "standby", 6, True)]),
+    ],
+    ids=["new", "known"],
+)
+def test_a_record_gets_another_id_and_those_below_it_follow(recorded, new, expected):
+    assert recorded(BEFORE, lambda c: registration.renumber(c, 2, new)) == expected

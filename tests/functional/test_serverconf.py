@@ -32,6 +32,31 @@ def test_a_file_that_changed(spare, ask, name):
     assert ask(serverconf.reload) == NOTHING
 
 
+@pytest.mark.parametrize("name", ["postgresql.conf", "pg_hba.conf", "conf.d"])
+def test_a_file_from_the_future_is_read_once(spare, ask, name):
+    path = spare.conf if name == "conf.d" else spare.etc / name
+    os.utime(path, (time.time() + 86400,) * 2)
+    assert ask().stale_files == str(path)
+    assert ask(serverconf.reload) == NOTHING
+    assert ask() == NOTHING
+    # A change is noticed as ever.
+    os.utime(path)
+    assert ask().stale_files == str(path)
+    assert ask(serverconf.reload) == NOTHING
+
+
+def test_a_link_from_the_future_is_left_alone(spare, ask, tmp_path):
+    """Whoever owns the directory may put one there."""
+    other = tmp_path / "somebody-else-s"
+    other.write_text("")
+    future = time.time() + 86400
+    os.utime(other, (future, future))
+    (spare.etc / "conf.d/zz-link.conf").symlink_to(other)
+    tmp_path.chmod(0o755)
+    ask(serverconf.reload)
+    assert other.stat().st_mtime == pytest.approx(future)
+
+
 def test_included_files_that_changed(spare, ask):
     spare.configure(work_mem="5MB")
     spare.sql("ALTER SYSTEM SET work_mem = '6MB'")

@@ -13,7 +13,9 @@ from tests.integration.conftest import cluster_of
 
 @pytest.fixture(scope="module")
 def cluster():
-    with cluster_of("interlock", nodes=3, preinstalled=True) as hosts:
+    # Nodes that fail keep nobody from their work, whatever the master makes of failures otherwise.
+    options = {"preinstalled": True, "master_config": {"failhard": True}}
+    with cluster_of("interlock", nodes=3, **options) as hosts:
         yield hosts
 
 
@@ -53,6 +55,11 @@ class TestForeignData:
         assert not run[1].ok
         (line,) = run[1].step("verify")["comment"].splitlines()
         assert line.startswith("node3: refused to clone")
+
+    def test_another_pillar_than_the_nodes_have_is_refused(self, cluster, run):
+        run = cluster.orchestrate("pillarenv=dev")
+        assert run.steps == ["preflight"]
+        assert "there is no such key in this pillar" in run.step("preflight")["comment"]
 
     def test_the_others_got_their_work(self, cluster, run):
         assert cluster.streaming("node1") == ["node2"]

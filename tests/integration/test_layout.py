@@ -6,6 +6,7 @@ from tests.integration.conftest import RELEASE
 from tests.integration.conftest import cluster_of
 from tests.integration.support import Cluster
 from tests.integration.support import Run
+from tests.lab import provision
 
 OTHER = {"bookworm": "trixie", "trixie": "bookworm"}[RELEASE]
 
@@ -168,7 +169,9 @@ class TestDiskThatIsNotMounted:
 
 
 def test_two_clusters_on_one_master():
-    with cluster_of("two", nodes=4) as hosts:
+    # The states are in an environment of their own.
+    roots = {"file_roots": {"base": ["/srv/salt"], "prod": [str(provision.STATES)]}}
+    with cluster_of("two", nodes=4, master_config=roots) as hosts:
         _two_clusters(hosts)
 
 
@@ -180,7 +183,7 @@ def _two_clusters(hosts: Cluster):
         files[cluster] = {"repmgr": {**hosts.pillar, "cluster": cluster, "nodes": nodes}}
         top[f"{first},{second}"] = [{"match": "list"}, cluster]
     hosts.lab.set_pillar_files(files, top=top)
-    orchestrate = ("state.orchestrate", "repmgr.cluster")
+    orchestrate = ("state.orchestrate", "repmgr.cluster", "saltenv=prod")
     unnamed = Run(hosts.lab.salt_run(*orchestrate))
     assert unnamed.steps == ["preflight"]
     assert "pillar" in unnamed.step("preflight")["comment"]

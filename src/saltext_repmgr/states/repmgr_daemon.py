@@ -148,7 +148,9 @@ def timer_running(name):
     changes = {name: {"old": "older than its file" if stale else "not running", "new": "running"}}
     if __opts__["test"]:
         return result(name, "would be started", changes)
+    began = time.time()
     act.restart_daemon(name)
+    host.settle_times([f"/etc/systemd/system/{name}"], began)
     return result(name, "started", changes)
 
 
@@ -171,10 +173,12 @@ def _daemon_running(name, look, found, files, observed, note="", reloadable=None
     }
     if look.test:
         return result(name, f"would be {verb}ed", changes)
+    began = time.time()
     act.restart_daemon(name, verb)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         if observed().attached:
+            host.settle_times(files, began)
             return result(name, f"{verb}ed", changes)
         time.sleep(0.1)
     comment = f"it does not stay up; look at 'journalctl -u {name}' on this host"

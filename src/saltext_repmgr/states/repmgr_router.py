@@ -3,6 +3,8 @@ States of a host with a PgBouncer that follows the primary, and of what it needs
 They are part of the ``repmgr`` SLS files.
 """
 
+import time
+
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import managed
@@ -199,11 +201,13 @@ def pgbouncer_running(name):
     changes = {name: {"old": old, "new": f"{verb}ed"}}
     if __opts__["test"]:
         return result(name, f"would be {verb}ed", changes)
+    began = time.time()
     act.restart_daemon(name, verb)
     error = "it did not start"
     for _ in act.polls(_READY_SECONDS):
         error = router_act.console_error(spec)
         if not error:
+            host.settle_times(texts, began)
             return result(name, f"{verb}ed", changes)
     comment = f"it does not answer: {error}; look at 'journalctl -u {name}' on this host"
     return result(name, comment, changes, result=False)
@@ -235,9 +239,11 @@ def running(name):
     changes = {name: {"old": old, "new": "running"}}
     if __opts__["test"]:
         return result(name, "would be restarted", changes)
+    began = time.time()
     act.restart_daemon(name)
     for _ in act.polls(_READY_SECONDS):
         if router_observe.daemon().attached:
+            host.settle_times(files, began)
             return result(name, "restarted", changes)
     comment = f"it does not stay up; look at 'journalctl -u {name}' on this host"
     return result(name, comment, changes, result=False)

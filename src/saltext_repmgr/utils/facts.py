@@ -145,6 +145,15 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Collation:
+    """A database whose default collation has another version on this host than it was made with."""
+
+    database: str
+    made: str
+    here: str | None
+
+
+@dataclass(frozen=True)
 class Server:
     """A PostgreSQL server that answered."""
 
@@ -183,6 +192,7 @@ class Server:
     pending: tuple[str, ...] = ()  # settings that wait for a restart
     extension: str | None = None  # version of repmgr's extension in the metadata database
     extension_offered: str | None = None  # the one that the installed packages bring
+    collations: tuple[Collation, ...] = ()  # from PostgreSQL 15 on
 
     @property
     def outgrown(self):

@@ -237,6 +237,27 @@ def _replay(seen: View) -> Iterator[Problem]:
             yield _degraded(name, "its replay is paused: it falls behind", step)
 
 
+def _collations(seen: View) -> Iterator[Problem]:
+    """Hosts that sort text by other rules than those by which its indexes were made."""
+    for name, server in seen.servers.items():
+        versions = {}
+        for found in server.collations:
+            versions.setdefault((found.made, found.here), []).append(found.database)
+        for (made, here), databases in versions.items():
+            what = (
+                f"its host sorts text by collation version {here or 'none'},"
+                f" {' and '.join(databases)} {'was' if len(databases) == 1 else 'were'} made with"
+                f" {made}: indexes on text may give wrong results there"
+            )
+            step = "give all nodes the same release of the system (docs/troubleshooting.md)"
+            if name == seen.primary:
+                step = (
+                    "on it, as postgres, for each of them: REINDEX DATABASE, then ALTER DATABASE …"
+                    " REFRESH COLLATION VERSION"
+                )
+            yield _degraded(name, what, step)
+
+
 def _slots(seen: View) -> Iterator[Problem]:
     """Slots that keep WAL, or a name, for nobody."""
     owners = {f"repmgr_slot_{n.id}": n.name for n in seen.spec.nodes.values()}
@@ -422,6 +443,7 @@ _FINDERS = (
     _strangers,
     _upstreams,
     _replay,
+    _collations,
     _slots,
     _paths,
     _routers,

@@ -1,5 +1,6 @@
 """The host: its files, processes, units and programs."""
 
+import contextlib
 import json
 import os
 import pwd
@@ -20,6 +21,8 @@ from saltext_repmgr.utils.lines import split_lines
 _TIMEOUT = 20
 # Stopping a server waits for its last checkpoint; initdb and systemctl are quick.
 _CHANGE_TIMEOUT = 3600
+# A clock that is kept right is set back by less.
+_CLOCK_SECONDS = 1
 
 
 def change(argv, user=None):
@@ -255,6 +258,28 @@ def holds(path, text, mode=None):
 
 
 def changed_since(path, moment):
-    """Return whether a file was written after a moment, in seconds since the epoch."""
+    """Return whether a file was written after a moment, in seconds since the epoch.
+
+    A moment that is still to come is of a clock that was set back since: nothing is known then,
+    and the answer is yes.
+    """
     found = confined.status(path)
-    return found is not None and found.st_mtime > moment
+    if found is None:
+        return False
+    return found.st_mtime > moment or moment > time.time() + _CLOCK_SECONDS
+
+
+def settle_times(paths, moment):
+    """Give files from the future a time before they were read, once they have been.
+
+    They come from another host, or the clock was set back: they would count as unread for as long
+    as the clock needs.
+
+    moment
+        Before the program that reads them was told to, in seconds since the epoch.
+    """
+    for path in paths:
+        with contextlib.suppress(OSError, Refused):
+            with confined.opened(path) as stream:
+                if os.fstat(stream.fileno()).st_mtime > time.time():
+                    os.utime(stream.fileno(), (moment, moment))

@@ -192,8 +192,8 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
 def missing_data(seen: Observation):
     """Return why a data directory must not be taken for a new or an empty one, or ''.
 
-    Whatever is written below a mount point whose disk is missing fills the disk of the system, and
-    hides the data once the disk is back.
+    Files below a mount point without its disk fill the disk of the system, and are hidden once the
+    disk is back.
     """
     data = seen.data
     if data.unmounted:

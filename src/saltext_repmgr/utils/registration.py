@@ -59,6 +59,18 @@ def lead(connection, node, lost=None):
     db.run(connection, _LEAD, {"id": node.id, "lost": lost and lost.id})
 
 
+def renumber(connection, old, new):
+    """Give a record another id, and the records below it the new upstream. Where the new id has a
+    record of its own, the old record is deleted.
+
+    connection
+        To the primary, as repmgr's role.
+    """
+    ids = {"old": old, "new": new}
+    db.run(connection, _RENUMBER, ids)
+    db.run(connection, _REPLACE, ids)
+
+
 def register(look, salt):
     """Register this node as what its plan says it is.
 
@@ -86,10 +98,8 @@ def _renumber(look):
     servers = planning.visible(look.seen)
     primary = spec.nodes[look.plan.primary]
     for record in planning.namesakes(servers[primary.name], node):
-        ids = {"old": record.node_id, "new": node.id}
         with observe.member_connection(spec, primary) as connection:
-            db.run(connection, _RENUMBER, ids)
-            db.run(connection, _REPLACE, ids)
+            renumber(connection, record.node_id, node.id)
         if any(n.id == record.node_id for n in spec.nodes.values()):
             continue
         slot = dataclasses.replace(node, id=record.node_id).slot

@@ -3,6 +3,7 @@
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils.facts import LIMITS
+from saltext_repmgr.utils.facts import Collation
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Server
@@ -100,6 +101,15 @@ SELECT (SELECT coalesce(json_agg(x), '[]') FROM (
        (SELECT default_version FROM pg_available_extensions WHERE name = 'repmgr')
            AS extension_offered
 """
+# C, C.UTF-8 and POSIX have no version: they are the same everywhere. Before 15 no database has.
+_COLLATIONS = """
+SELECT datname AS database, datcollversion AS made,
+       pg_database_collation_actual_version(oid) AS here
+  FROM pg_database
+ WHERE datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid)
+   AND datcollversion IS NOT NULL
+ ORDER BY datname
+"""
 # Who is registered is back, whatever was before.
 _EVENTS = (drained.EVENT, "primary_register", "standby_register", "witness_register")
 
@@ -114,6 +124,9 @@ def describe(connection, role):
     if facts.pop("has_nodes"):
         facts |= db.row(connection, _METADATA, {"events": list(_EVENTS), "drained": drained.EVENT})
         facts["nodes"] = tuple(map(_record, facts["nodes"]))
+        if facts["version"] >= 150000:
+            found = db.rows(connection, _COLLATIONS)
+            facts["collations"] = tuple(Collation(**row) for row in found)
     facts["senders"] = tuple(Sender(**row) for row in facts["senders"])
     facts["pending"] = tuple(facts["pending"])
     facts["slots"] = tuple(Slot(**row) for row in facts["slots"])

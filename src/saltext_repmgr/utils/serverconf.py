@@ -58,13 +58,17 @@ class Pending:
 def pending(connection):
     """Return the :class:`Pending` of the server at the other end of a superuser connection
     on this host."""
-    files = db.row(connection, _FILES)
-    loaded = files.pop("loaded")
-    paths = set(files.values()) | {r["sourcefile"] for r in db.rows(connection, _INCLUDED)}
-    stale = sorted(path for path in paths if path and host.changed_since(path, loaded))
+    stale = _stale(connection)
     errors = [f"{r['file']} line {r['line']}: {r['error']}" for r in db.rows(connection, _ERRORS)]
     restart = [r["name"] for r in db.rows(connection, _RESTART)]
     return Pending(", ".join(stale), "; ".join(errors), ", ".join(restart))
+
+
+def _stale(connection):
+    files = db.row(connection, _FILES)
+    loaded = files.pop("loaded")
+    paths = set(files.values()) | {r["sourcefile"] for r in db.rows(connection, _INCLUDED)}
+    return sorted(path for path in paths if path and host.changed_since(path, loaded))
 
 
 def otherwise(connection, names, path):
@@ -79,6 +83,7 @@ def otherwise(connection, names, path):
 
 def reload(connection):
     """Have the server read its files again, and return its :class:`Pending` afterwards."""
+    began = time.time()
     before = db.row(connection, "SELECT pg_conf_load_time() AS at")["at"]
     db.run(connection, "SELECT pg_reload_conf()")
     deadline = time.monotonic() + _RELOAD_TIMEOUT
@@ -87,4 +92,6 @@ def reload(connection):
         if db.rows(connection, _SETTINGS_ERRORS) or time.monotonic() > deadline:
             break
         time.sleep(0.02)
+    else:
+        host.settle_times(_stale(connection), began)
     return pending(connection)

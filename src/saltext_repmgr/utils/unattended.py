@@ -1,8 +1,8 @@
-"""What keeps unattended upgrades from stopping a node's programs. Pure.
+"""Files that keep unattended upgrades from stopping a node's programs. Pure.
 
-The packages of a server stop it while they are replaced, and needrestart restarts whatever uses a
-library that was upgraded: on all hosts in one night, without a word to the other nodes. Files of
-ours tell both to leave the node's programs alone. ``apt-mark hold`` is not used: it would be in
+The packages of a server stop it while they are replaced, and needrestart restarts services that use
+an upgraded library: on all hosts in one night, without a word to the other nodes. The files tell both
+programs to leave the node alone. ``apt-mark hold`` is not used: it would be in
 the way of an administrator's own ``apt`` as well.
 """
 
@@ -10,13 +10,13 @@ from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import router_files
 
 _APT = """\
-// Written by Salt (saltext-repmgr): an upgrade of these stops what clients use. {instead}
+// Written by Salt (saltext-repmgr): an upgrade of these packages stops servers in use. {instead}
 Unattended-Upgrade::Package-Blacklist {{
 {packages}
 }};
 """
 _NEEDRESTART = """\
-# Written by Salt (saltext-repmgr): what clients use is not restarted on all hosts in one night.
+# Written by Salt (saltext-repmgr): these services are not restarted on all hosts in one night.
 # {instead}
 {units}
 """

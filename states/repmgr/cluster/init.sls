@@ -9,6 +9,19 @@
 # work. What they need of each other they observe.
 {%- set check = salt['repmgr_cluster.preflight'](pillar.get('cluster')) %}
 {%- set run = {'repmgr_run': check.run} %}
+{%- macro options() %}
+    - tgt_type: list
+    # A scheduled highstate on the minion must not fail the step.
+    - queue: True
+    # Packages may have to be fetched, and a clone takes as long as it takes. The minion is probed
+    # when this is over, and is waited for as long as it says that it still works.
+    - timeout: 30
+    # Also where the master says that a failure ends a run.
+    - failhard: False
+{%- if saltenv != 'base' %}
+    - saltenv: {{ saltenv | tojson }}
+{%- endif %}
+{%- endmacro %}
 
 
 preflight:
@@ -23,22 +36,18 @@ preflight:
 passwords:
   repmgr_cluster.password_rotated:
     - cluster: {{ check.cluster | tojson }}
+    - failhard: False
 {%- endif %}
 
 prepare:
   salt.state:
     - tgt: {{ check.nodes | tojson }}
-    - tgt_type: list
+    {{- options() }}
     - sls: repmgr.prepare
 {%- if check.host_keys %}
     # Each said its own, over a channel that can be trusted.
     - pillar: {{ {'repmgr_host_keys': check.host_keys} | tojson }}
 {%- endif %}
-    # A scheduled highstate on the minion must not fail the step.
-    - queue: True
-    # Packages may have to be fetched. The minion is probed when this is over, and is
-    # waited for as long as it says that it still works.
-    - timeout: 30
 
 {%- if check.asleep %}
 
@@ -46,11 +55,9 @@ prepare:
 others first:
   salt.state:
     - tgt: {{ check.asleep | tojson }}
-    - tgt_type: list
+    {{- options() }}
     - sls: repmgr.server
     - pillar: {{ run | tojson }}
-    - queue: True
-    - timeout: 30
 {%- endif %}
 
 {%- for wave in check.waves %}
@@ -58,12 +65,9 @@ others first:
 {{ 'primary' if loop.first and wave == [check.primary] else 'standbys ' ~ loop.index0 }}:
   salt.state:
     - tgt: {{ wave | tojson }}
-    - tgt_type: list
+    {{- options() }}
     - sls: repmgr.server
     - pillar: {{ run | tojson }}
-    - queue: True
-    # A clone takes as long as it takes; see above.
-    - timeout: 30
 {%- endfor %}
 
 {%- for step, nodes in (('leave', check.leaving), ('clear up', check.tidying)) if nodes %}
@@ -71,11 +75,9 @@ others first:
 {{ step }}:
   salt.state:
     - tgt: {{ nodes | tojson }}
-    - tgt_type: list
+    {{- options() }}
     - sls: repmgr.leave
     - pillar: {{ run | tojson }}
-    - queue: True
-    - timeout: 30
 {%- endfor %}
 
 {%- if check.witnesses %}
@@ -83,30 +85,24 @@ others first:
 witness:
   salt.state:
     - tgt: {{ check.witnesses | tojson }}
-    - tgt_type: list
+    {{- options() }}
     - sls: repmgr.server
     - pillar: {{ run | tojson }}
-    - queue: True
-    - timeout: 30
 {%- endif %}
 
 daemons:
   salt.state:
     - tgt: {{ check.nodes | tojson }}
-    - tgt_type: list
+    {{- options() }}
     - sls: repmgr.daemon
-    - queue: True
-    - timeout: 30
 
 {%- if check.routers %}
 
 routers:
   salt.state:
     - tgt: {{ check.routers | tojson }}
-    - tgt_type: list
+    {{- options() }}
     - sls: repmgr.pgbouncer
-    - queue: True
-    - timeout: 30
 {%- endif %}
 
 verify:

@@ -74,6 +74,22 @@ def found(replies, spec=SPEC):
     return [(p.severity.value, p.nodes, " ".join([p.what, *p.details]), p.step) for p in told]
 
 
+def test_a_host_that_sorts_text_by_other_rules():
+    """After a failover to it, an index does not find what is there."""
+    other = (
+        facts.Collation("app", "2.36", "2.41"),
+        facts.Collation("shop", "2.36", "2.41"),
+        facts.Collation("wiki", "153.120", "153.14"),
+    )
+    told = found(healthy(node2=with_server(collations=other)))
+    assert [(severity, nodes) for severity, nodes, _, _ in told] == [("degraded", ("node2",))] * 2
+    assert "collation version 2.41, app and shop were made with 2.36" in told[0][2]
+    assert "collation version 153.14, wiki was made with 153.120" in told[1][2]
+    assert "same release" in told[0][3]
+    ((_, nodes, _, step),) = found(healthy(node1=with_server(collations=other[:1])))
+    assert nodes == ("node1",) and "REINDEX DATABASE" in step
+
+
 def test_nothing_to_say():
     told = status.examine(SPEC, healthy())
     assert (told.verdict, told.problems, told.primary) == (Verdict.HEALTHY, (), "node1")
