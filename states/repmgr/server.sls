@@ -32,12 +32,7 @@ cluster of {{ node.node }}:
 {%- endif %}
 
 {{ node.settings_file }}:
-  file.managed:
-    - contents: {{ salt['repmgr_node.settings']().text | tojson }}
-    - mode: '0644'
-    # The server itself reads the settings before they count: a wrong one would keep it
-    # from starting the next time.
-    - check_cmd: {{ ('sh -c \'exec ' ~ node.bindir ~ '/postgres -C port -D ' ~ node.data_directory ~ ' -c config_file="$1"\' check') | tojson }}
+  repmgr_pg.settings_present:
     - require:
       - repmgr_pg: cluster of {{ node.node }}
 
@@ -57,7 +52,7 @@ cluster of {{ node.node }}:
 {{ node.service }}:
   repmgr_pg.running:
     - watch:
-      - file: {{ node.settings_file }}
+      - repmgr_pg: {{ node.settings_file }}
       - repmgr_pg: {{ node.hba_file }}
     - require:
       - file: {{ node.pg_ctl_file }}
