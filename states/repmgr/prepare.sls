@@ -72,6 +72,8 @@ packages of {{ node.node }}:
   file.managed:
     - contents: {{ node.repmgr_conf_text | tojson }}
     - mode: '0644'
+    # repmgr itself reads it before it counts, and opens its log.
+    - check_cmd: {{ node.repmgr_conf_check | tojson }}
     - require:
       - pkg: packages of {{ node.node }}
       - file: {{ node.spool }}

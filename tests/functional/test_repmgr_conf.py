@@ -10,6 +10,7 @@ from saltext_repmgr.utils import errors
 from saltext_repmgr.utils import parse
 from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import repmgr_conf
+from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.repmgr_parameters import PARAMETERS
 from saltext_repmgr.utils.repmgr_parameters import effective
 from saltext_repmgr.utils.spec import Layout
@@ -223,3 +224,38 @@ def test_effective_values_are_those_repmgr_ends_up_with(dump):
     assert {name: as_dumped(final[name]) for name in read if name != "log_facility"} == {
         name: value for name, value in read.items() if name != "log_facility"
     }
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, ""),
+        ({"log_file": "/tmp/no-such-directory/repmgr.log"}, "unable to open specified log file"),
+        ({"log_file": "/proc/repmgr.log"}, "unable to open specified log file"),
+    ],
+)
+def test_repmgr_reads_the_file_before_it_counts(readable_directory, repmgr, settings, words):
+    spec = pillar.read({**GOOD, "settings": settings})
+    layout = Layout(int(repmgr.parts[4]))
+    path = readable_directory / "repmgr.conf"
+    path.write_text(
+        repmgr_conf.render(repmgr_conf.node_settings(spec, spec.nodes["node2"], layout))
+    )
+    path.chmod(0o644)
+    command = wanted.repmgr_conf_check(spec, layout)
+    # As Salt's check_cmd does it.
+    done = subprocess.run(
+        f"{command} {path}", shell=True, capture_output=True, encoding="utf-8", check=False, cwd="/"
+    )
+    said = done.stdout + done.stderr
+    assert (done.returncode == 0) == (not words), said
+    assert words in said
+    assert ("correct repmgr.settings in pillar" in said) == bool(words)
+
+
+def test_a_broken_file_does_not_count(readable_directory, repmgr):
+    path = readable_directory / "repmgr.conf"
+    path.write_text("node_id = 0\nfailover = 'sometimes'\n")
+    path.chmod(0o644)
+    command = wanted.repmgr_conf_check(pillar.read(GOOD), Layout(int(repmgr.parts[4])))
+    assert subprocess.run(f"{command} {path}", shell=True, check=False, cwd="/").returncode == 1

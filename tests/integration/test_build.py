@@ -202,6 +202,17 @@ def test_a_setting_the_server_cannot_read_is_refused_before_it_counts(cluster, b
     run = cluster.orchestrate()
     assert not run.ok
     assert cluster.lab["node1"].read(path) == before
+    # Nothing but a start finds this one. The dry run says it, too, and no server is touched.
+    cluster.publish(postgres={"settings": {"shared_preload_libraries": ["no_such_library"]}})
+    started = {name: cluster.started(name) for name in NODES}
+    for options in (("test=True",), ()):
+        run = cluster.orchestrate(*options)
+        assert not run.ok
+        comment = run.nodes("primary")["node1"][path]["comment"]
+        assert "repmgr.postgres.settings.shared_preload_libraries" in comment
+        assert 'could not access file "no_such_library"' in comment
+    assert cluster.lab["node1"].read(path) == before
+    assert {name: cluster.started(name) for name in NODES} == started
     cluster.publish(postgres={})
     assert cluster.orchestrate().changes == {}
 

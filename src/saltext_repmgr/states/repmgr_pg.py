@@ -9,11 +9,13 @@ import os
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import guard_files
+from saltext_repmgr.utils import host
 from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import managed
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import serverconf
 from saltext_repmgr.utils import survey
+from saltext_repmgr.utils import trial
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
 from saltext_repmgr.utils.boundary import result
@@ -25,6 +27,7 @@ from saltext_repmgr.utils.plan import Step
 from saltext_repmgr.utils.spec import Role
 
 __virtualname__ = "repmgr_pg"
+_TRIED = "saltext_repmgr.tried"
 
 _BEGIN = "# repmgr, written by Salt: begin"
 _END = "# repmgr, written by Salt: end"
@@ -101,6 +104,43 @@ def _configured(name, what, layout, create):
 
 
 @reported
+def settings_present(name):
+    """
+    Have the server's settings in a file of ours. Before a changed one is written, PostgreSQL is
+    started with it on a scratch directory, in a dry run as well: what keeps it from starting is
+    refused, and the old file stays. A server that is new is started with it in the same run.
+
+    name
+        Path of the file.
+
+    .. code-block:: yaml
+
+        /etc/postgresql/15/main/conf.d/90-repmgr.conf:
+          repmgr_pg.settings_present: []
+    """
+    look = _look()
+    text = limits.text_of(look)
+    if not host.holds(name, text) and (look.seen.running or confined.exists(name)):
+        _try_out(look)
+    return managed.file(
+        name,
+        text,
+        0o644,
+        dry=look.test,
+        check=lambda text: act.try_settings(look.layout, text),
+    )
+
+
+def _try_out(look):
+    """Try the settings and the rules, once a run."""
+    spec = look.spec
+    tried = (spec.postgres, limits.text_of(look), wanted.hba_block(spec))
+    if __context__.get(_TRIED) != tried:
+        trial.of_look(look)
+        __context__[_TRIED] = tried
+
+
+@reported
 def hba_present(name):
     """
     Have the cluster's lines, and those of pillar's ``postgres: hba``, in a block at the
@@ -116,38 +156,18 @@ def hba_present(name):
         /etc/postgresql/15/main/pg_hba.conf:
           repmgr_pg.hba_present: []
     """
-    content, secret = wanted.hba_block(_look().spec)
+    look = _look()
+    content, secret = wanted.hba_block(look.spec)
     if not confined.exists(name):
         if not __opts__["test"]:
             raise CommandFailed(f"{name} does not exist; the server is not configured yet")
         changes = {name: {"old": None, "new": "made, with a block of ours"}}
         return result(name, "would be made with the server's configuration", changes)
-    text = managed.with_block(confined.read(name), _BEGIN, _END, content)
+    old = confined.read(name)
+    text = managed.with_block(old, _BEGIN, _END, content)
+    if look.seen.running and text != old:
+        _try_out(look)
     return managed.file(name, text, dry=__opts__["test"], show=not secret)
-
-
-@reported
-def settings_present(name):
-    """
-    Keep the settings of the server. The server's own program reads a new file first: one that
-    it refuses would keep it from starting the next time, and is not written.
-
-    name
-        Path of the file.
-
-    .. code-block:: yaml
-
-        /etc/postgresql/15/main/conf.d/90-repmgr.conf:
-          repmgr_pg.settings_present: []
-    """
-    look = _look()
-    return managed.file(
-        name,
-        limits.text_of(look),
-        0o644,
-        dry=look.test,
-        check=lambda text: act.try_settings(look.layout, text),
-    )
 
 
 @reported
@@ -225,7 +245,12 @@ def _start(name, look):
         raise Refused("the server is down, and the plan of this node does not start it")
     if look.test:
         return result(name, f"would be started: {action.reason}", changes)
-    act.start(look.spec, look.layout)
+    try:
+        act.start(look.spec, look.layout)
+    except CommandFailed:
+        # Says which key of pillar it is, where it is one.
+        trial.of_look(look)
+        raise
     look.again()
     with look.connection() as connection:
         errors = serverconf.pending(connection).errors

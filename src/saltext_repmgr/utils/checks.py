@@ -15,6 +15,8 @@ _UNFIT = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LINE_ENDS = "\n\r"
 # Nothing in this pillar is half as deep, and an anchor that holds itself has no end.
 _DEEPEST = 12
+# Python does not even write out a whole number of thousands of digits.
+_GREATEST = 2**64
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 # In a shell command, quotes may well be part of the value; around all of it they never help.
@@ -67,11 +69,7 @@ def kind(value):
 
 def show(value):
     """Show a value in a message; never call this with a secret."""
-    try:
-        text = repr(value)
-    except ValueError:
-        # Python refuses to write out a whole number of thousands of digits.
-        return f"{kind(value)} that is too long to show"
+    text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -97,6 +95,9 @@ def every_text(problems, key, value, depth=0):
     """Note every string, names of keys included, with a character that no file can hold on one
     line, but for line feeds and carriage returns.
 
+    What nobody can read, a number of thousands of digits or a list that holds itself, is refused
+    at once.
+
     key, value
         A key of pillar and all that is below it.
     """
@@ -104,8 +105,12 @@ def every_text(problems, key, value, depth=0):
         found = _unfit_in(value)
         if found:
             problems.add_unfit(key, f"contains {found}; write it without that character")
+    elif is_int(value) and abs(value) > _GREATEST:
+        problems.add_unfit(key, "is a number without meaning here; write a smaller one")
+        problems.raise_any()
     elif depth > _DEEPEST:
         problems.add_unfit(key, "is nested too deeply; see pillar.example for what is known")
+        problems.raise_any()
     elif isinstance(value, Mapping):
         for name, below in value.items():
             found = _unfit_in(name) if isinstance(name, str) else None

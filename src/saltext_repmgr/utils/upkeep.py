@@ -12,6 +12,7 @@ from saltext_repmgr.utils import packages
 from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import plan as planning
 from saltext_repmgr.utils import serverconf
+from saltext_repmgr.utils import trial
 from saltext_repmgr.utils import turn
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import Refused
@@ -36,6 +37,8 @@ def configure(look):
     text = limits.text_of(look.allowed())
     if look.test:
         return not host.holds(look.layout.settings_file, text)
+    if not host.holds(look.layout.settings_file, text):
+        trial.of_look(look)
     changed = act.write_settings(look.layout, text)
     with look.connection() as connection:
         errors = serverconf.reload(connection).errors

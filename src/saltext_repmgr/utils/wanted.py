@@ -228,6 +228,17 @@ def purge_units(spec, layout):
     }
 
 
+def repmgr_conf_check(spec, layout):
+    """Return a command that has repmgr read a configuration file, whose path is put behind it."""
+    log = " --log-to-file" if spec.settings.get("log_file") else ""
+    # repmgr refuses to run as root, and this asks it for something that needs no server.
+    asks = f"{layout.bindir}/repmgr{log} node status --is-shutdown-cleanly -f"
+    words = "repmgr does not take this configuration: correct repmgr.settings in pillar"
+    return (
+        f"sh -c 'runuser -u {layout.os_user} -- {asks} \"$1\" || {{ echo {words}; exit 1; }}' check"
+    )
+
+
 def daemon_files(spec, node, layout, unit):
     """Return ``{path: text}`` of the files that repmgrd reads when it starts."""
     settings = repmgr_conf.node_settings(spec, node, layout)
@@ -293,6 +304,7 @@ def describe(spec, node, layout):
         "hosts": host_entries(spec),
         "repmgr_conf": layout.repmgr_conf,
         "repmgr_conf_text": repmgr_conf.render(repmgr_conf.node_settings(spec, node, layout)),
+        "repmgr_conf_check": repmgr_conf_check(spec, layout),
         "passfile": layout.passfile,
         "settings_file": layout.settings_file,
         "hba_file": f"{layout.config_directory}/pg_hba.conf",

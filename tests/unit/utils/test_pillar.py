@@ -3,6 +3,7 @@ import datetime
 import ipaddress
 
 import pytest
+import salt.utils.yaml
 import yaml
 
 from saltext_repmgr.utils import errors
@@ -343,3 +344,56 @@ def test_hba_entries_are_rules():
     (rule,) = spec.postgres.hba
     assert isinstance(rule, hba.Rule)
     assert rule.address == "10.0.0.0/8"
+
+
+def test_what_yaml_makes_of_a_number_nobody_can_see():
+    # Salt's YAML reads other numbers than YAML 1.1 does; docs/pillar.md says so.
+    loaded = salt.utils.yaml.safe_load("{a: 010, b: '010', c: 1:30, d: 0o10}")
+    assert loaded == {"a": 10, "b": "010", "c": 90, "d": "0o10"}
+    for name in ("b", "d"):
+        ((key, message),) = problems(changed({"nodes:node2:id": loaded[name]}))
+        assert key == "repmgr.nodes.node2.id" and "without quotes" in message
+
+
+@pytest.mark.parametrize("place", ["nodes:no\x85de", "colo\u2028ur", "postgres:settings:a\x0cb"])
+def test_a_name_that_would_split_a_line_is_told_in_one(place):
+    found = problems(changed({place: {}}))
+    assert all(key.isprintable() and message.isprintable() for key, message in found)
+    assert any("its name contains U+" in message for _, message in found)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "https-is-not-enough",
+        "vaulting horse",
+        "{{half of it",
+        "ENCryption",
+        "a!vault secret",
+        "$notansible",
+    ],
+)
+def test_passwords_that_only_look_like_references(password):
+    assert pillar.read(changed({"password": password})).password == password
+
+
+def test_a_comma_within_quotes_is_part_of_a_name():
+    rule = {"type": "local", "database": '"a,b"', "user": ["x", "y"], "method": "peer"}
+    (found,) = pillar.read(changed({"postgres:hba": [rule]})).postgres.hba
+    assert str(found) == 'local "a,b" x,y peer'
+
+
+@pytest.mark.parametrize(
+    "command", ["'/opt/my tools/archive' '%p'", "test ! -f '/a/%f' && cp %p '/a/%f'", "it's"]
+)
+def test_quotes_within_a_value_stay(command):
+    spec = pillar.read(changed({"postgres:settings:archive_command": command}))
+    assert spec.postgres.settings["archive_command"] == command
+
+
+def test_what_weakens_the_fence_is_taken_without_one():
+    settings = {"failover_validation_command": "/bin/true", "always_promote": True}
+    spec = pillar.read(changed({"fence": False, "settings": settings}))
+    assert spec.settings == settings
+    # The value that it has anyway.
+    assert pillar.read(changed({"settings:always_promote": False}))
