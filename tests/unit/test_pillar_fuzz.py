@@ -246,7 +246,7 @@ def look_at(number, spec, node):
     for name, count in (("sudoers_text", 3), ("unit_text", 19), ("pg_ctl_text", 3)):
         assert len(lines(number, told[name])) == count, (number, told[name])
     for text in told["purge_units"].values():
-        assert len(lines(number, text)) in (8, 11), (number, text)
+        assert len(lines(number, text)) in (10, 11), (number, text)
     json.loads(guard_files._configuration(spec, node, layout))
     assert len(lines(number, guard_files._unit(spec, layout))) == 20, number
     for address, names in {**told["hosts"], **told["former_hosts"]}.items():
