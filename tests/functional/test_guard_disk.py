@@ -16,6 +16,8 @@ from saltext_repmgr.guard import rules
 from saltext_repmgr.guard import start
 from saltext_repmgr.guard import store
 from saltext_repmgr.router import daemon as router
+from saltext_repmgr.utils import deliver
+from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.spec import Layout
 
 PEERS = [config.Peer(1, "node1", "primary", -1, True, "host=192.0.2.1")]
@@ -170,3 +172,12 @@ def test_the_router_leaves_no_halves(state, spoil, said):
     assert _names(state) == {"databases.ini"}
     assert path.read_text() == "[databases]\n"
     assert len(said) == 1
+
+
+def test_events_that_could_not_be_removed_are_not_sent(state):
+    (state / "1-1.event").write_text("event=standby_promote\n\n")
+    _read_only(state)
+    with pytest.raises(CommandFailed, match="read-only file system; nothing was sent"):
+        deliver.deliver({}, str(state))
+    subprocess.run(["mount", "-o", "remount,rw", str(state)], check=True)
+    assert _names(state) == {"1-1.event"}

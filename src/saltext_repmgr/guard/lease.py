@@ -98,7 +98,8 @@ def forget():
 
     Where not, ending it once more does no harm: nobody can begin another one there.
     """
-    return all([store.remove(path) for path in (config.PAUSED_UNTIL, config.PAUSED_IN)])
+    removed = [store.remove(path) for path in (config.PAUSED_UNTIL, config.PAUSED_IN)]
+    return all(removed)
 
 
 def _read(path):

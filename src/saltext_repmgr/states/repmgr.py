@@ -266,6 +266,11 @@ def _streams_after_all(look):
 
 def _make_way(name, look, changes, err):
     """The rejoin failed: keep the data directory under another name, for a clone."""
+    try:
+        # A clone that cannot begin is no reason to move anything.
+        _elsewhere(look, look.spec.nodes[look.plan.primary])
+    except Refused as refusal:
+        raise Refused(f"it cannot be rewound: {err}; {refusal}") from err
     if host.postmaster_pid(look.layout.data_directory) is not None:
         act.stop(look.layout)
     kept = act.move_aside(look.layout)

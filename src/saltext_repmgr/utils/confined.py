@@ -17,6 +17,7 @@ import pwd
 import shutil
 import stat
 
+from saltext_repmgr.utils.errors import NotInstalledError
 from saltext_repmgr.utils.errors import Refused
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -257,7 +258,7 @@ def write(path, text, mode=None, owner=None, make_parents=False):
     """
     with _at(path, make_parents=make_parents) as (handle, name, where):
         old = _require(handle, name, where)
-        uid, gid = _account(owner)
+        uid, gid = account(owner)
         if mode is None:
             if old is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), where)
@@ -280,15 +281,22 @@ def create(path, text, mode, owner):
     with _at(path) as (handle, name, where):
         if _require(handle, name, where) is not None:
             return False
-        _create(handle, name, text, mode, *_account(owner))
+        _create(handle, name, text, mode, *account(owner))
         return True
 
 
-def _account(owner):
+def account(owner):
+    """Return ``(user id, group id)`` of a user, by default of this process.
+
+    Raises :class:`~saltext_repmgr.utils.errors.NotInstalledError` where there is none of that name.
+    """
     if owner is None:
         return os.geteuid(), os.getegid()
-    account = pwd.getpwnam(owner)
-    return account.pw_uid, account.pw_gid
+    try:
+        found = pwd.getpwnam(owner)
+    except KeyError:
+        raise NotInstalledError(f"this host has no user {owner}: install postgresql") from None
+    return found.pw_uid, found.pw_gid
 
 
 def _create(handle, name, text, mode, uid, gid):
@@ -338,7 +346,7 @@ def have_directory(path, mode, owner=None):
 
     One that is there and belongs to another user is handed over only while it is empty.
     """
-    uid, gid = _account(owner)
+    uid, gid = account(owner)
     with _at(path, follow=False, make_parents=True) as (handle, name, where):
         made = _require(handle, name, where, stat.S_IFDIR) is None
         if made:

@@ -40,10 +40,10 @@ def deliver(opts, directory=spool.DIRECTORY):
     At least once: a file goes only after the master has answered. Raises what kept it
     from being delivered.
     """
-    signal.alarm(_LIFETIME)
     if not os.access(directory, os.W_OK):
         # What cannot be removed would be sent again and again.
         raise CommandFailed(f"{directory} is on a read-only file system; nothing was sent")
+    signal.alarm(_LIFETIME)
     lock = os.open(directory, os.O_RDONLY)
     try:
         # A minion that was restarted may meet what its forerunner left running.

@@ -143,6 +143,7 @@ def require_no_link(path):
     A link can be exchanged while root works behind it, and what renames or empties a data directory
     would do that to the link.
     """
+    path = os.path.normpath(path)
     if os.path.islink(path):
         raise Refused(
             f"the data directory {path} is a symbolic link to {os.readlink(path)}; nothing was"

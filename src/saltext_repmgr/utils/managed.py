@@ -5,7 +5,6 @@ These states run as root and follow links; :mod:`saltext_repmgr.utils.confined` 
 
 import difflib
 import os
-import pwd
 import stat
 
 from saltext_repmgr.utils import confined
@@ -83,9 +82,7 @@ def _rights(found, mode, owner):
     changes = {}
     if stat.S_IMODE(found.st_mode) != mode:
         changes["mode"] = f"{mode:04o}"
-    account = pwd.getpwnam(owner) if owner else None
-    uid, gid = (account.pw_uid, account.pw_gid) if account else (os.geteuid(), os.getegid())
-    if (found.st_uid, found.st_gid) != (uid, gid):
+    if (found.st_uid, found.st_gid) != confined.account(owner):
         changes["user"] = owner or "root"
     return changes
 

@@ -9,6 +9,7 @@ import pytest
 from saltext_repmgr.guard import config
 from saltext_repmgr.guard import daemon
 from saltext_repmgr.guard import rules
+from saltext_repmgr.guard import store
 from tests.unit.guard import test_rules
 from tests.unit.guard.test_rules import member
 
@@ -143,6 +144,7 @@ class TestJudged:
         guard.told = SimpleNamespace(node_id=1, vote_seconds=4, data_directory=tmp_path)
         guard.acting_since, guard.frozen_at, guard.frozen_pid = -60.0, None, None
         guard.replaced, guard.state = 9, "guarding"
+        guard.store, guard.retry = store.Store(daemon.log), store.Mark(str(retry))
         peers = [("primary", -1, True), ("standby", 1, True), ("standby", 9, False)]
         guard.peers = [
             config.Peer(n, f"node{n}", kind, up, active, "")
