@@ -40,9 +40,11 @@ _PIP_FILES = (
 _PATH = re.compile(r"(?:^|[\s='\"]|file://)(/[^\s'\"]+)")
 
 # No HOME, nothing in the environment, and files for nobody else: that, too, is found on machines.
-# The mounts are gone with the first process of the namespaces, and so is everything it started.
+# The mounts are gone with the first process of the namespaces, and so is everything it started. As
+# on any machine, the root directory is a mount: no namespace could be made inside it otherwise.
 _ENTER = """
 root=$1; shift
+mount --bind "$root" "$root"
 mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"

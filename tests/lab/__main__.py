@@ -19,6 +19,7 @@ from .releases import RELEASES
 from .screen import Screen
 from .spec import MASTER
 from .spec import LabSpec
+from .wheel import pip_environment
 
 _WATCHED_SECONDS = 1800
 
@@ -130,7 +131,7 @@ def _packages(args: argparse.Namespace) -> None:
 def _watch(args: argparse.Namespace) -> None:
     with Screen() as screen:
         screen.section(args.title)
-        follow(args.argv, progress.pip(screen.doing), timeout=_WATCHED_SECONDS, env=os.environ)
+        follow(args.argv, progress.pip(screen.doing), timeout=_WATCHED_SECONDS, env=pip_environment())
         screen.event("installed")
 
 

@@ -85,7 +85,7 @@ def install(packages: list[str], tell: progress.Tell = progress.nothing) -> None
     :raises CommandError: apt could not.
     """
     if packages:
-        options = ["-y", "--no-install-recommends", *progress.APT_OPTIONS]
+        options = ["-y", "--no-install-recommends"]
         with locked(cache_dir() / "apt.lock", _SECONDS):
             _update(tell)
             _apt_get(["install", *options, *packages], tell)
@@ -99,7 +99,7 @@ def _update(tell: progress.Tell) -> None:
 def _apt_get(arguments: list[str], tell: progress.Tell) -> None:
     env = dict(CLEAN_ENV, DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8")
     # Something else on this machine may install packages at this moment.
-    command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments]
+    command = [*progress.APT_GET, "-o", "DPkg::Lock::Timeout=300", *arguments]
     follow(command, progress.apt(tell), timeout=_SECONDS, env=env, where="this machine's packages")
 
 

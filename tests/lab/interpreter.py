@@ -12,6 +12,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from .apt import ensure_tools
 from .carry import carry_libraries
 from .errors import LabError
 from .paths import cache_dir
@@ -75,10 +76,19 @@ def interpreter(*, carrying_libraries: bool = False) -> Interpreter:
         with workshop(files.parent, timeout=300) as scratch:
             if not files.is_dir():
                 _copy(executable, scratch / key)
+                if moved:
+                    _find_library_beside(scratch / key)
                 if carrying_libraries:
                     carry_libraries(scratch / key, prefix, _name())
                 (scratch / key).rename(files)
     return Interpreter(files, prefix)
+
+
+def _find_library_beside(copy: Path) -> None:
+    """Let a copy that is going to be elsewhere use the libpython that was copied along."""
+    if any(copy.glob("lib/libpython*.so*")):
+        ensure_tools("patchelf")
+        run(["patchelf", "--set-rpath", "$ORIGIN/../lib", copy / "bin" / _name()])
 
 
 def _copy(executable: Path, copy: Path) -> None:

@@ -17,8 +17,11 @@ _PIP = re.compile(
 )
 _PIP_INSTALLS = re.compile(r"Installing collected packages: (?P<names>.*)")
 
-#: Makes apt-get print what :func:`apt` reads.
-APT_OPTIONS = ("-o", "APT::Status-Fd=1", "-o", "Dpkg::Use-Pty=0")
+#: In front of the arguments of apt-get: makes it print what :func:`apt` reads. Not as descriptor 1,
+#: which it closes for dpkg: the script of a package that prints something would fail.
+APT_GET = (
+    *("sh", "-c", 'exec apt-get -o APT::Status-Fd=3 -o Dpkg::Use-Pty=0 "$@" 3>&1', "apt-get"),
+)
 
 
 def nothing(_: str) -> None:
@@ -26,7 +29,7 @@ def nothing(_: str) -> None:
 
 
 def apt(tell: Tell) -> Tell:
-    """Tell of the lines that ``apt-get`` prints with :data:`APT_OPTIONS`."""
+    """Tell of the lines that ``apt-get`` prints with :data:`APT_GET`."""
 
     def read(line: str) -> None:
         if found := _APT.match(line):

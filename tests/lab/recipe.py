@@ -31,8 +31,8 @@ FETCH_SCRIPT = """
 version=$1
 shift
 apt-get update
-apt-get dist-upgrade -y -o APT::Status-Fd=1
-apt-get install -y --download-only -o APT::Status-Fd=1 -o APT::Keep-Downloaded-Packages=true "$@"
+apt-get dist-upgrade -y -o APT::Status-Fd=3 3>&1
+apt-get install -y --download-only -o APT::Keep-Downloaded-Packages=true -o APT::Status-Fd=3 "$@" 3>&1
 mkdir -p /srv/packages
 mv /var/cache/apt/archives/*.deb /srv/packages/
 cd /srv/packages
@@ -60,7 +60,7 @@ systemctl mask apt-daily.timer apt-daily-upgrade.timer console-getty.service \
 #: What somebody does who prepares the host by hand. The cluster `main` is made at first boot:
 #: made here, all hosts would have one and the same system identifier.
 INSTALL_SCRIPT = """
-apt-get install -y -o APT::Status-Fd=1 "$@"
+apt-get install -y -o APT::Status-Fd=3 "$@" 3>&1
 apt-get clean
 """
 

@@ -31,7 +31,9 @@ _NOT_INHERITED = {
 
 def pip_environment() -> dict[str, str]:
     """The environment for pip, which is set up by the machine, in part by variables."""
-    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    # Half a minute of processor time goes into a faster parser of dates otherwise.
+    return {"CFLAGS": "-O0", **inherited}
 
 
 def copy_sources(checkout: Path, destination: Path) -> None:
