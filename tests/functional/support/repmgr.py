@@ -25,10 +25,13 @@ service_stop_command='{ctl} stop -m fast'
 service_restart_command='{ctl} restart {options} -m fast'
 service_reload_command='{ctl} reload'
 """
+# What the product gives the role, and no more: all that repmgr does here it does with these rights.
 METADATA = """\
 CREATE EXTENSION repmgr;
 GRANT USAGE ON SCHEMA repmgr TO repmgr;
-GRANT ALL ON ALL TABLES IN SCHEMA repmgr TO repmgr;
+GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA repmgr TO repmgr;
+REVOKE ALL ON DATABASE repmgr FROM PUBLIC;
+GRANT CONNECT ON DATABASE repmgr TO repmgr;
 """
 
 
