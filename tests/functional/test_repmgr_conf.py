@@ -238,7 +238,9 @@ def test_repmgr_reads_the_file_before_it_counts(readable_directory, repmgr, sett
     spec = pillar.read({**GOOD, "settings": settings})
     layout = Layout(int(repmgr.parts[4]))
     path = readable_directory / "repmgr.conf"
-    path.write_text(repmgr_conf.render(repmgr_conf.node_settings(spec, spec.nodes["node2"], layout)))
+    path.write_text(
+        repmgr_conf.render(repmgr_conf.node_settings(spec, spec.nodes["node2"], layout))
+    )
     path.chmod(0o644)
     command = wanted.repmgr_conf_check(spec, layout)
     # As Salt's check_cmd does it.

@@ -364,7 +364,14 @@ def test_a_name_that_would_split_a_line_is_told_in_one(place):
 
 @pytest.mark.parametrize(
     "password",
-    ["https-is-not-enough", "vaulting horse", "{{half of it", "ENCryption", "a!vault secret", "$notansible"],
+    [
+        "https-is-not-enough",
+        "vaulting horse",
+        "{{half of it",
+        "ENCryption",
+        "a!vault secret",
+        "$notansible",
+    ],
 )
 def test_passwords_that_only_look_like_references(password):
     assert pillar.read(changed({"password": password})).password == password
