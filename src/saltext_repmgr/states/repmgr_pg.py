@@ -247,10 +247,10 @@ def _start(name, look):
         return result(name, f"would be started: {action.reason}", changes)
     try:
         act.start(look.spec, look.layout)
-    except CommandFailed:
-        # Says which key of pillar it is, where it is one.
-        trial.of_look(look)
-        raise
+    except CommandFailed as err:
+        # It may be a key of pillar.
+        words = trial.objection(look)
+        raise CommandFailed("; ".join(filter(None, (str(err), words)))) from err
     look.again()
     with look.connection() as connection:
         errors = serverconf.pending(connection).errors

@@ -51,26 +51,34 @@ _LET_IN = "local all postgres peer\nlocal all,replication all reject\nhost all,r
 
 
 def of_look(look):
+    """Raise :class:`~saltext_repmgr.utils.errors.Refused` where there is an :func:`objection`."""
+    words = objection(look)
+    if words:
+        raise Refused(f"{words}. The server was not touched, and what it has stays in force")
+
+
+def objection(look):
     """Try the settings and the rules that a node is to have now.
 
     look
         A :class:`~saltext_repmgr.utils.look.Look`.
 
-    Raises :class:`~saltext_repmgr.utils.errors.Refused`, with the keys of pillar and PostgreSQL's
-    own words, where the server would not start with them.
+    Returns PostgreSQL's own words and the keys of pillar where no server starts with them, else an
+    empty string. A key is named when the server does start without it.
     """
     running = _running(look) if look.seen.running else {}
     with _scratch(look.layout) as scratch:
         scratch.running = running
         words = scratch.start(*_texts(look, look.spec))
         if not words:
-            return
+            return ""
         keys = [k for k, spec in _without(look.spec) if not scratch.start(*_texts(look, spec))]
-    where = " or ".join(keys) or "repmgr.postgres.settings and the other files of the server"
-    raise Refused(
-        f"PostgreSQL would not start with this configuration: {words}. Correct {where} in pillar."
-        " The server was not touched, and what it has stays in force"
+    where = (
+        f"{' or '.join(keys)} in pillar"
+        if keys
+        else ("repmgr.postgres in pillar, or the other files of the server")
     )
+    return f"PostgreSQL does not start with this configuration: {words}. Correct {where}"
 
 
 def _texts(look, spec):
@@ -123,17 +131,16 @@ class _Scratch:
         self.running = {}
         # What the server itself cannot read does not count for it either.
         self._as_postgres("cp", "-RL", layout.config_directory, str(self._conf))
-        self._as_postgres("mkdir", "-m", "0700", str(self._data))
 
     def start(self, settings, block):
         """Start a server with the text of our settings file and our lines of ``pg_hba.conf``, and
         stop it. Return why it does not start, in PostgreSQL's words, or an empty string."""
         self._write(self._conf / "conf.d" / Path(self.layout.settings_file).name, settings)
         self._write(self._conf / "pg_hba.conf", _LET_IN + self._hba(block))
+        self._have_data()
         asked = self._ask("shared_buffers")
         if asked.returncode:
             return self._words(asked.stderr)
-        self._have_data()
         options = [*self._options(), *self._memory(int(asked.stdout)), *self._tls()]
         with open(self._directory / "said", "w+", encoding="utf-8", errors="replace") as output:
             error = self._run(options, output)
