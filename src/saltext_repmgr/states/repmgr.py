@@ -277,6 +277,10 @@ def standby_cloned(name):
         act.start_clone(layout, conninfo, source.id)
     _watch_clone(look, source)
     data = act.finish_clone(layout)
+    gone = act.forget_recovery(look.spec, layout)
+    if gone:
+        words = ", ".join(f"{n} = '{value}'" for n, value in gone.items())
+        note += f"; left of a recovery of {source.name} and not taken over: {words}"
     look.again()
     identifier = data.control.system_identifier
     return result(name, f"cloned from {source.name}: system identifier {identifier}{note}", changes)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils.facts import LIMITS
 from saltext_repmgr.utils.facts import Content
@@ -30,8 +31,8 @@ class Held:
     """
 
     name: str
-    asked: int
-    value: int
+    asked: int | str
+    value: int | str
     reason: str
 
     @property
@@ -65,13 +66,34 @@ def hold(spec: ClusterSpec, node: NodeSpec, seen: Observation, settings: Mapping
     live = primaries(spec, servers)
     if node.is_witness or len(live) > 1:
         return ()
+    found = {h.name: h for h in _in_use(seen, settings)}
     bound = _above(spec, servers, node) if live == [node.name] else _floor(seen, servers, live)
-    found = []
     for name, value in asked(settings, seen).items():
         held, reason = bound(name, value)
         if held != value:
-            found.append(Held(name, value, held, reason))
-    return tuple(found)
+            found[name] = Held(name, value, held, reason)
+    return tuple(found.values())
+
+
+def _in_use(seen, settings):
+    """What slots and senders need: the server would not start with less, or let somebody down."""
+    server = seen.server
+    if server is None:
+        return
+    logical = [s.slot_name for s in server.slots if s.slot_type == "logical"]
+    level = settings.get("wal_level", "logical")
+    if logical and level != "logical":
+        why = f"the logical slot(s) {', '.join(logical)} need that; drop them first"
+        yield Held("wal_level", level, "logical", why)
+    in_use = {
+        "max_replication_slots": (server.max_replication_slots, f"{len(server.slots)} slots exist"),
+        "max_wal_senders": (server.max_wal_senders, f"{len(server.senders)} senders are in use"),
+    }
+    counts = {"max_replication_slots": len(server.slots), "max_wal_senders": len(server.senders)}
+    for name, (has, why) in in_use.items():
+        value = settings.get(name)
+        if isinstance(value, int) and value < counts[name]:
+            yield Held(name, value, has, why)
 
 
 def _above(spec, servers, node):
@@ -138,7 +160,7 @@ def why_paused(servers, name, primary):
 def settle(spec: ClusterSpec, node: NodeSpec, seen: Observation):
     """Return ``(settings, held)``: all that is to be written on a node now, and the
     :class:`Held` among it."""
-    settings = pg_settings.server_settings(spec, node)
+    settings = pg_settings.server_settings(spec, node, seen.existing)
     held = hold(spec, node, seen, settings)
     return apply(settings, held), held
 
@@ -166,6 +188,14 @@ def text_of(look):
     """Return what the settings file of a :class:`~saltext_repmgr.utils.look.Look`'s node is to
     hold now."""
     return pg_settings.render(settle(look.spec, look.node, look.seen)[0])
+
+
+def resets(look):
+    """Return the :class:`~saltext_repmgr.utils.existing.Reset` that a
+    :class:`~saltext_repmgr.utils.look.Look`'s node needs."""
+    settings = settle(look.spec, look.node, look.seen)[0]
+    asked = {*look.spec.postgres.settings, *look.spec.settings}
+    return existing.resets(settings, look.seen, asked)
 
 
 def apply(settings: Mapping[str, object], held):

@@ -97,6 +97,7 @@ def observe(spec, node, layout):
     units = host.units(layout.clone_unit, REPMGRD_UNIT, guard_files.UNIT)
     daemon = units[REPMGRD_UNIT]
     repmgrd = Repmgrd(daemon.state, daemon.pid, daemon.started, loaded=daemon.loaded)
+    configured = Path(layout.config_directory, "postgresql.conf").exists()
     own, error = None, ""
     if running:
         own, repmgrd, error = _ask_own_server(spec, layout, repmgrd)
@@ -104,7 +105,7 @@ def observe(spec, node, layout):
         node=node.name,
         version=layout.version,
         installed=installed,
-        configured=Path(layout.config_directory, "postgresql.conf").exists(),
+        configured=configured,
         member=Path(layout.settings_file).exists(),
         data=data,
         running=running,
@@ -116,6 +117,7 @@ def observe(spec, node, layout):
         replaced=host.replaced({"postgres": postmaster, "repmgrd": daemon.pid}),
         members=_members(spec, [n for n in spec.members if n.name != node.name]),
         drained=own_mark(layout),
+        next_start={} if running or not (installed and configured) else host.next_start(layout),
     )
 
 
@@ -148,7 +150,8 @@ def own_server(spec, layout, repmgrd):
         with local_connection(spec, layout) as connection:
             facts = server.describe(connection, ROLE_NAME)
             others = serverconf.otherwise(connection, LIMITS, layout.settings_file)
-            facts = dataclasses.replace(facts, other_limits=others)
+            config = serverconf.configuration(connection, layout.settings_file)
+            facts = dataclasses.replace(facts, other_limits=others, configuration=config)
             if facts.nodes is not None:
                 attached = repmgrd.pid is not None and facts.repmgrd_pid == repmgrd.pid
                 paused = facts.repmgrd_paused
@@ -160,6 +163,8 @@ def own_server(spec, layout, repmgrd):
     # No repmgr database yet.
     with local_connection(spec, layout, dbname="postgres") as connection:
         facts = server.describe(connection, ROLE_NAME)
+        config = serverconf.configuration(connection, layout.settings_file)
+        facts = dataclasses.replace(facts, configuration=config)
         if not facts.in_recovery:
             used = _is_used(spec, layout, contents.databases(connection))
             facts = dataclasses.replace(facts, user_objects=used)
@@ -231,7 +236,8 @@ def observe_passwords(spec, name, layout=None, salt=""):
     if layout is not None:
         found = passwords.read(spec)
         stale = tuple(n for n, password in found.items() if password != spec.password)
-        roles = _roles(spec, layout)
+        # A server that is taken over gets pillar's with its metadata: there is none to change.
+        roles = _roles(spec, layout) if Path(layout.settings_file).exists() else {}
     return Passwords(
         stale=stale,
         router_stale=name in spec.routers and passwords.router_is_stale(spec),

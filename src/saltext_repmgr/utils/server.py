@@ -27,6 +27,10 @@ SELECT s.system_identifier::text,
        current_setting('server_version_num')::int AS version,
        w.status AS receiver, coalesce(w.sender_host, k.host) AS upstream_host,
        w.sender_port AS upstream_port,
+       coalesce(w.conninfo, k.setting) AS conninfo,
+       coalesce(nullif(current_setting('cluster_name'), ''), 'walreceiver') AS fallback_name,
+       coalesce(w.slot_name, (SELECT setting FROM settings WHERE name = 'primary_slot_name'), '')
+           AS slot_used,
        CASE WHEN NOT r.in_recovery THEN (
            SELECT upper(to_hex(('x' || substr(min(name), 9, 8))::bit(32)::bigint)) || '/' ||
                   upper(to_hex(('x' || substr(min(name), 17, 8))::bit(32)::bigint * z.size))
@@ -80,7 +84,7 @@ SELECT s.system_identifier::text,
              END AS lsn) p
  CROSS JOIN (SELECT setting::bigint AS size FROM settings WHERE name = 'wal_segment_size') z
   LEFT JOIN pg_stat_wal_receiver w ON true
-  LEFT JOIN (SELECT substring(setting FROM '(?:^|[[:space:]])host=''?([^''[:space:]]+)') AS host
+  LEFT JOIN (SELECT setting, substring(setting FROM '(?:^|[[:space:]])host=''?([^''[:space:]]+)') AS host
                FROM settings WHERE name = 'primary_conninfo') k ON r.in_recovery
 """
 # The functions answer NULL where repmgr's library is not preloaded.
@@ -114,10 +118,27 @@ def describe(connection, role):
     if facts.pop("has_nodes"):
         facts |= db.row(connection, _METADATA, {"events": list(_EVENTS), "drained": drained.EVENT})
         facts["nodes"] = tuple(map(_record, facts["nodes"]))
+    facts |= _identity(facts.pop("conninfo"), facts.pop("fallback_name"))
     facts["senders"] = tuple(Sender(**row) for row in facts["senders"])
     facts["pending"] = tuple(facts["pending"])
     facts["slots"] = tuple(Slot(**row) for row in facts["slots"])
     return Server(**facts)
+
+
+def _identity(conninfo, fallback):
+    """How a standby calls itself, given its ``primary_conninfo``; a password in that goes no
+    further."""
+    if not conninfo:
+        return {}
+    from psycopg2 import ProgrammingError  # pylint: disable=import-outside-toplevel
+    from psycopg2.extensions import parse_dsn  # pylint: disable=import-outside-toplevel
+
+    try:
+        found = parse_dsn(conninfo)
+    except ProgrammingError:
+        return {}
+    name = found.get("application_name") or fallback
+    return {"sends_as": name, "passfile": found.get("passfile", "")}
 
 
 def _record(row):

@@ -361,7 +361,7 @@ def node_ailments(spec, node, seen, run, primary):
 
 def waiting(spec, node, seen):
     """Return, as notes, what waits for a restart of a node's server."""
-    lines = [h.line for h in limits.hold(spec, node, seen, pg_settings.server_settings(spec, node))]
+    lines = [h.line for h in limits.hold(spec, node, seen, pg_settings.server_settings(spec, node, seen.existing))]
     if seen.server is not None and seen.server.pending:
         lines.append(f"a restart is needed for {', '.join(seen.server.pending)}")
     found = [Ailment(node.name, line, RESTART, note=True, rolling=True) for line in lines]
