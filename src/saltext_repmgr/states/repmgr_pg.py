@@ -227,9 +227,8 @@ def _due(connection, look, pending):
 
 
 def _require_included(connection, look):
-    layout = look.layout
-    if not serverconf.configuration(connection, layout.settings_file).included:
-        raise Refused(existing.not_included(layout))
+    if not serverconf.configuration(connection, look.layout.settings_file).included:
+        raise Refused(f"{existing.NOT_INCLUDED}: {existing.INCLUDE}")
 
 
 def _start(name, look):

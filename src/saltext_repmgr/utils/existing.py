@@ -158,12 +158,8 @@ def _is_less(name, found, needed):
     return str(_MERGE[name](needed, found)) != str(found).lower()
 
 
-def not_included(layout):
-    """Say that a server does not read our settings file, and what to do."""
-    return (
-        f"the server does not read {layout.settings_file}, so nothing of it is in force: write the"
-        f" line \"include_dir = 'conf.d'\" at the end of {layout.config_directory}/postgresql.conf"
-    )
+NOT_INCLUDED = "its server does not read conf.d/90-repmgr.conf, so nothing of that file is in force"
+INCLUDE = "write the line \"include_dir = 'conf.d'\" at the end of its postgresql.conf, and run again"
 
 
 # -- a clone ---------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ SELECT s.system_identifier::text,
        (SELECT json_object_agg(name, setting::int) FROM settings
          WHERE name = ANY (%(limits)s)) AS limits,
        (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM settings
-         WHERE pending_restart) AS pending,
+         WHERE pending_restart AND name <> 'data_directory') AS pending,
        to_regclass('repmgr.nodes') IS NOT NULL AS has_nodes
   FROM pg_control_system() s
  CROSS JOIN pg_control_checkpoint() c

@@ -18,26 +18,20 @@ SELECT extract(epoch FROM pg_conf_load_time())::float8 AS loaded,
        current_setting('data_directory') || '/postgresql.auto.conf' AS auto
 """
 _INCLUDED = "SELECT DISTINCT sourcefile FROM pg_file_settings"
-# pg_file_settings has the same words for a value the server cannot read and for one that
-# waits for a restart; only the latter is pending. A setting that was removed and waits for a restart
-# has a row with neither a name nor a file, and its name in the error.
 _SETTINGS_ERRORS = """
-SELECT sourcefile AS file, sourceline AS line, concat_ws(': ', name, error) AS error
-  FROM pg_file_settings
- WHERE error IS NOT NULL
-   AND NOT EXISTS (
-       SELECT FROM pg_settings s
-        WHERE s.pending_restart
-          AND CASE WHEN sourcefile IS NULL
-                   THEN strpos(error, format('parameter "%%s"', s.name)) = 1
-                   ELSE error = 'setting could not be applied' AND lower(name) = lower(s.name)
-              END)
+SELECT name, sourcefile AS file, sourceline AS line, error
+  FROM pg_file_settings WHERE error IS NOT NULL
 """
-_ERRORS = f"""{_SETTINGS_ERRORS} UNION ALL
-SELECT current_setting('hba_file'), line_number, error
+_HBA_ERRORS = """
+SELECT current_setting('hba_file') AS file, line_number AS line, error
   FROM pg_hba_file_rules WHERE error IS NOT NULL
 """
-_RESTART = "SELECT name FROM pg_settings WHERE pending_restart ORDER BY name"
+# A server takes a slash at the end of its data directory for a change of it, also after a restart;
+# whether it is the right directory is looked at elsewhere.
+_RESTART = """
+SELECT name FROM pg_settings WHERE pending_restart AND name <> 'data_directory' ORDER BY name
+"""
+_WAITING = "SELECT lower(name) AS name FROM pg_settings WHERE pending_restart"
 _RELOAD_TIMEOUT = 10
 _AT_START = """
 SELECT name, setting FROM pg_settings WHERE context = 'postmaster' AND name = ANY (%(names)s)
@@ -80,9 +74,26 @@ def pending(connection):
     loaded = files.pop("loaded")
     paths = set(files.values()) | {r["sourcefile"] for r in db.rows(connection, _INCLUDED)}
     stale = sorted(path for path in paths if path and host.changed_since(path, loaded))
-    errors = [f"{r['file']} line {r['line']}: {r['error']}" for r in db.rows(connection, _ERRORS)]
+    wrong = [*_settings_errors(connection), *db.rows(connection, _HBA_ERRORS)]
+    errors = [f"{r['file']} line {r['line']}: {r['error']}" for r in wrong]
     restart = [r["name"] for r in db.rows(connection, _RESTART)]
     return Pending(", ".join(stale), "; ".join(errors), ", ".join(restart))
+
+
+def _settings_errors(connection):
+    """What the server cannot read in its settings.
+
+    It has the same words for a value that waits for a restart, and for a setting that was removed and
+    waits for one a row with neither a name nor a file. It is asked what waits after it has read them.
+    """
+    found = db.rows(connection, _SETTINGS_ERRORS)
+    waiting = {row["name"] for row in db.rows(connection, _WAITING)}
+    for row in found:
+        if row["file"] is None and any(f'parameter "{n}"' in row["error"].lower() for n in waiting):
+            continue
+        if row["error"] == "setting could not be applied" and row["name"].lower() in waiting:
+            continue
+        yield {**row, "error": ": ".join(filter(None, (row["name"], row["error"])))}
 
 
 def otherwise(connection, names, path):
@@ -178,7 +189,7 @@ def reload(connection):
     deadline = time.monotonic() + _RELOAD_TIMEOUT
     while db.row(connection, "SELECT pg_conf_load_time() AS at")["at"] == before:
         # With an error in its settings the server keeps what it has, and its time.
-        if db.rows(connection, _SETTINGS_ERRORS) or time.monotonic() > deadline:
+        if any(_settings_errors(connection)) or time.monotonic() > deadline:
             break
         time.sleep(0.02)
     return pending(connection)

@@ -9,6 +9,7 @@ from dataclasses import field
 from dataclasses import replace
 
 from saltext_repmgr.utils import drained
+from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import leaving
 from saltext_repmgr.utils import limits
@@ -21,6 +22,7 @@ from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.ailment import Ailment
 from saltext_repmgr.utils.choice import choose_primary
 from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.scrub import scrub
 from saltext_repmgr.utils.spec import ClusterSpec
 
 NOT_INSTALLED = "is not available"
@@ -360,15 +362,40 @@ def node_ailments(spec, node, seen, run, primary):
 
 
 def waiting(spec, node, seen):
-    """Return, as notes, what waits for a restart of a node's server."""
-    lines = [h.line for h in limits.hold(spec, node, seen, pg_settings.server_settings(spec, node, seen.existing))]
+    """Return what of a node's settings is not in force yet, or never will be: as notes, where nothing is
+    wrong with the cluster."""
+    settings = pg_settings.server_settings(spec, node, seen.existing)
+    lines = [h.line for h in limits.hold(spec, node, seen, settings)]
     if seen.server is not None and seen.server.pending:
         lines.append(f"a restart is needed for {', '.join(seen.server.pending)}")
     found = [Ailment(node.name, line, RESTART, note=True, rolling=True) for line in lines]
+    gone = existing.resets(settings, seen, {*spec.postgres.settings, *spec.settings})
+    found += [Ailment(node.name, reset.line, planned=True) for reset in gone]
+    found += _outranked(node, seen, {reset.name for reset in gone})
     if seen.replaced:
         what = f"the program files of {' and '.join(seen.replaced)} are newer than what runs"
         found.append(Ailment(node.name, what, UPGRADE, note=True, rolling=True))
     return found
+
+
+def _outranked(node, seen, without):
+    """Settings of pillar, or of ours, that another file of the server has the last word on."""
+    if seen.server is None:
+        return
+    config = seen.server.configuration
+    if not config.included:
+        yield Ailment(node.name, existing.NOT_INCLUDED, existing.INCLUDE)
+    for over in config.overrides:
+        if over.name in without:
+            continue
+        what = (
+            f"{over.name} is '{scrub(over.value)}' by {over.file} line {over.line}, which outranks"
+            " the value of pillar"
+        )
+        step = f"remove that line on {node.name}, then 'salt {node.name} state.apply repmgr'"
+        if over.file.endswith("/postgresql.auto.conf"):
+            step = f'"ALTER SYSTEM RESET {over.name}" on {node.name}, as postgres, and a reload'
+        yield Ailment(node.name, what, step, note=True)
 
 
 def guard_ailments(node, guard):
