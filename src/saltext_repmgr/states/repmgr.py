@@ -281,6 +281,10 @@ def standby_cloned(name):
     if gone:
         words = ", ".join(f"{n} = '{value}'" for n, value in gone.items())
         note += f"; left of a recovery of {source.name} and not taken over: {words}"
+    if look.seen.configured and not look.seen.member:
+        # What the package configured. A member keeps the configuration that it has.
+        primary = look.spec.nodes[plan.primary]
+        note += "".join(f"; {line}" for line in act.take_over_settings(look.spec, layout, primary))
     look.again()
     identifier = data.control.system_identifier
     return result(name, f"cloned from {source.name}: system identifier {identifier}{note}", changes)

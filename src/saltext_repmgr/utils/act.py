@@ -60,6 +60,8 @@ host    replication     all             ::1/128                 scram-sha-256
 """
 
 
+# Read before the file that pillar's settings are in.
+_CLONED = "80-cloned.conf"
 _CLONE_HEADER = "# As on the server this one was cloned from, at that time. Yours to change.\n"
 
 
@@ -115,6 +117,15 @@ def portable_settings(spec, layout, source):
         spec.postgres.settings,
         lambda path: not host.attempt(["test", "-r", path], user=layout.os_user).returncode,
     )
+
+
+def take_over_settings(spec, layout, source):
+    """Give a clone the settings of its source beside a configuration that is there already, and
+    return what is to be said of them."""
+    settings, notes = portable_settings(spec, layout, source)
+    text = pg_settings.render(settings, header=_CLONE_HEADER)
+    write(f"{layout.config_directory}/conf.d/{_CLONED}", text, "0644")
+    return notes
 
 
 def forget_recovery(spec, layout):

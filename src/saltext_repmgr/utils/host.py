@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saltext_repmgr.utils import controldata
-from saltext_repmgr.utils import existing
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import NotInstalledError
 from saltext_repmgr.utils.facts import Content
@@ -100,7 +99,7 @@ def setting(layout, name, settings=()):
     return ask(argv, user=layout.os_user).rstrip("\n")
 
 
-def next_start(layout, names=existing.KEPT):
+def next_start(layout, names):
     """Return ``{name: value}`` of settings as a server would have them after its next start; empty
     where its program cannot read its files."""
     try:

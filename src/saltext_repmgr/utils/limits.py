@@ -47,7 +47,9 @@ def asked(settings: Mapping[str, object], seen: Observation):
     settings
         What is to be written on the node.
     """
-    found = dict(seen.server.other_limits) if seen.server is not None else {}
+    found = {name: int(seen.next_start[name]) for name in LIMITS if name in seen.next_start}
+    if seen.server is not None:
+        found = dict(seen.server.other_limits)
     for name in LIMITS:
         if name in settings:
             found.pop(name, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from saltext_repmgr.utils import contents
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
+from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import metadata
@@ -117,7 +118,7 @@ def observe(spec, node, layout):
         replaced=host.replaced({"postgres": postmaster, "repmgrd": daemon.pid}),
         members=_members(spec, [n for n in spec.members if n.name != node.name]),
         drained=own_mark(layout),
-        next_start={} if running or not (installed and configured) else host.next_start(layout),
+        next_start={} if running or not (installed and configured) else host.next_start(layout, (*existing.KEPT, *LIMITS)),
     )
 
 
@@ -148,10 +149,7 @@ def own_server(spec, layout, repmgrd):
     it adds to what is known of ``repmgrd``."""
     try:
         with local_connection(spec, layout) as connection:
-            facts = server.describe(connection, ROLE_NAME)
-            others = serverconf.otherwise(connection, LIMITS, layout.settings_file)
-            config = serverconf.configuration(connection, layout.settings_file)
-            facts = dataclasses.replace(facts, other_limits=others, configuration=config)
+            facts = _described(connection, layout)
             if facts.nodes is not None:
                 attached = repmgrd.pid is not None and facts.repmgrd_pid == repmgrd.pid
                 paused = facts.repmgrd_paused
@@ -162,13 +160,20 @@ def own_server(spec, layout, repmgrd):
             raise
     # No repmgr database yet.
     with local_connection(spec, layout, dbname="postgres") as connection:
-        facts = server.describe(connection, ROLE_NAME)
-        config = serverconf.configuration(connection, layout.settings_file)
-        facts = dataclasses.replace(facts, configuration=config)
+        facts = _described(connection, layout)
         if not facts.in_recovery:
             used = _is_used(spec, layout, contents.databases(connection))
             facts = dataclasses.replace(facts, user_objects=used)
         return facts, repmgrd
+
+
+def _described(connection, layout):
+    path = layout.settings_file
+    return dataclasses.replace(
+        server.describe(connection, ROLE_NAME),
+        other_limits=serverconf.otherwise(connection, LIMITS, path),
+        configuration=serverconf.configuration(connection, path),
+    )
 
 
 def _is_used(spec, layout, databases):
