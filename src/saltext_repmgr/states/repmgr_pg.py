@@ -208,10 +208,12 @@ def running(name, restart=None):
         act.restart(look.spec, look.layout)
         look.again()
         return result(name, f"restarted for {due}", changes)
-    notes = [h.line for h in limits.settle(look.spec, look.node, look.seen)[1]]
+    held = limits.settle(look.spec, look.node, look.seen)[1]
+    notes = [h.line for h in held if h.name != limits.SYNCHRONOUS]
     if due:
         notes.insert(0, f"a restart is needed for {due}")
     note = "".join(f"; {line}" for line in notes) + (f" ({survey.RESTART})" if notes else "")
+    note += "".join(f"; {h.line}" for h in held if h.name == limits.SYNCHRONOUS)
     if look.test and pending.stale_files:
         note = f", and would be reloaded for {pending.stale_files}{note}"
     return result(name, f"running{note}", changes)

@@ -212,6 +212,7 @@ class Server:
     # LIMITS as other files than ours say; asked of this node's own server only.
     other_limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
     pending: tuple[str, ...] = ()  # settings that wait for a restart
+    synchronous: str | None = None  # synchronous_standby_names, as it runs
     # Asked of this node's own server only.
     configuration: Configuration = Configuration()
     extension: str | None = None  # version of repmgr's extension in the metadata database

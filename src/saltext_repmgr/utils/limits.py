@@ -19,6 +19,8 @@ from saltext_repmgr.utils.plan import visible
 from saltext_repmgr.utils.spec import ClusterSpec
 from saltext_repmgr.utils.spec import NodeSpec
 
+SYNCHRONOUS = "synchronous_standby_names"
+
 
 @dataclass(frozen=True)
 class Held:
@@ -38,7 +40,7 @@ class Held:
     @property
     def line(self):
         """All of it in one line."""
-        return f"{self.name} stays {self.value} and is not {self.asked} yet: {self.reason}"
+        return f"{self.name} stays {self.value or 'empty'} and is not {self.asked} yet: {self.reason}"
 
 
 def asked(settings: Mapping[str, object], seen: Observation):
@@ -68,13 +70,31 @@ def hold(spec: ClusterSpec, node: NodeSpec, seen: Observation, settings: Mapping
     live = primaries(spec, servers)
     if node.is_witness or len(live) > 1:
         return ()
-    found = {h.name: h for h in _in_use(seen, settings)}
+    found = {h.name: h for h in (*_in_use(seen, settings), *_unconfirmed(spec, node, seen))}
     bound = _above(spec, servers, node) if live == [node.name] else _floor(seen, servers, live)
     for name, value in asked(settings, seen).items():
         held, reason = bound(name, value)
         if held != value:
             found[name] = Held(name, value, held, reason)
     return tuple(found.values())
+
+
+def _unconfirmed(spec, node, seen):
+    """A server at work does not begin to wait for standbys that are not there: its clients would."""
+    server = seen.server
+    if server is None or server.in_recovery or server.synchronous != "":
+        return
+    number, names = pg_settings.confirming(spec, node)
+    here = {s.application_name for s in server.senders if s.state == "streaming"} & {*names}
+    if len(here) < number:
+        asked_for = pg_settings.server_settings(spec, node)[SYNCHRONOUS]
+        why = f"it takes {number} of {', '.join(names)} to confirm a commit, and {len(here)} stream"
+        yield Held(SYNCHRONOUS, asked_for, "", why)
+
+
+def waits_for_standbys(spec, node, seen):
+    """Whether a primary has to be looked at again once its standbys are there."""
+    return any(_unconfirmed(spec, node, seen))
 
 
 def _in_use(seen, settings):

@@ -37,6 +37,7 @@ SELECT s.system_identifier::text,
              FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$')
        END AS oldest_wal,
        coalesce(current_setting('restore_command', true), '') <> '' AS has_archive,
+       current_setting('synchronous_standby_names') AS synchronous,
        current_setting('max_wal_senders')::int AS max_wal_senders,
        current_setting('max_replication_slots')::int AS max_replication_slots,
        (SELECT setting::int FROM settings WHERE name = 'max_slot_wal_keep_size') AS max_slot_wal,

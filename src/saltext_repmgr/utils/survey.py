@@ -46,6 +46,8 @@ class Survey:
     asleep
         Names of the other nodes whose servers are down like the primary's. Its start check has to
         hear from some of them, so they come before it.
+    again
+        Name of the primary, where it begins to wait for standbys only once they are there.
     leaving
         Names of the nodes that are marked absent, still members, and answer.
     tidying
@@ -68,6 +70,7 @@ class Survey:
     waves: tuple[tuple[str, ...], ...] = ()
     witnesses: tuple[str, ...] = ()
     asleep: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
     tidying: tuple[str, ...] = ()
@@ -197,6 +200,7 @@ def _work(spec, observations, chosen, going, departing):
         waves=waves,
         witnesses=tuple(witnesses),
         asleep=asleep,
+        again=_again(spec, observations, chosen.primary),
         nodes=tuple(n.name for n in spec.members if n.name in here),
         leaving=tuple(going),
         tidying=_to_tidy(spec, _servers(observations), chosen.primary, departing, here),
@@ -214,6 +218,12 @@ def _in_words(asleep, waves, going, witnesses):
     steps += [" and ".join(wave) for wave in waves]
     steps += [f"{' and '.join(going)} to leave"] if going else []
     return ", then ".join([*steps, *witnesses])
+
+
+def _again(spec, observations, primary):
+    seen = observations.get(primary)
+    later = seen is not None and limits.waits_for_standbys(spec, spec.nodes[primary], seen)
+    return (primary,) if later else ()
 
 
 def _asleep(spec, observations, chosen):
@@ -365,10 +375,13 @@ def waiting(spec, node, seen):
     """Return what of a node's settings is not in force yet, or never will be: as notes, where nothing is
     wrong with the cluster."""
     settings = pg_settings.server_settings(spec, node, seen.existing)
-    lines = [h.line for h in limits.hold(spec, node, seen, settings)]
+    held = limits.hold(spec, node, seen, settings)
+    lines = [h.line for h in held if h.name != limits.SYNCHRONOUS]
     if seen.server is not None and seen.server.pending:
         lines.append(f"a restart is needed for {', '.join(seen.server.pending)}")
     found = [Ailment(node.name, line, RESTART, note=True, rolling=True) for line in lines]
+    later = (h.line for h in held if h.name == limits.SYNCHRONOUS)
+    found += [Ailment(node.name, line, planned=True) for line in later]
     gone = existing.resets(settings, seen, {*spec.postgres.settings, *spec.settings})
     found += [Ailment(node.name, reset.line, planned=True) for reset in gone]
     found += _outranked(node, seen, {reset.name for reset in gone})
