@@ -7,6 +7,7 @@ import pytest
 
 from tests.integration.by_hand import ByHand
 from tests.integration.conftest import cluster_of
+from tests.lab.process import wait_until
 
 NODES = ("node1", "node2", "node3")
 STANDBYS = ["node2", "node3"]
@@ -32,9 +33,9 @@ def hand(cluster):
 
 
 @pytest.fixture(scope="module")
-def before(cluster, hand, wait):
-    wait(lambda: cluster.streaming("node1") == ["node3", "other"])
-    wait(lambda: hand.rows("node1") > 0)
+def before(cluster, hand):
+    assert wait_until(lambda: cluster.streaming("node1") == ["node3", "other"], 30, step=0.2)
+    assert wait_until(lambda: hand.rows("node1") > 0, 30, step=0.2)
     return {name: cluster.started(name) for name in NODES}
 
 

@@ -139,7 +139,8 @@ def _calls_itself(spec, node, own):
         wrong.append(f"its primary_conninfo does not name {Layout.passfile}")
     slot = slot_of(spec, node)
     if own.slot_used is not None and own.slot_used != slot:
-        wrong.append(f"it uses {own.slot_used or 'no slot'}, not {slot or 'no slot'}")
+        wanted = f"not {slot}" if slot else "and pillar wants none"
+        wrong.append(f"it uses {own.slot_used or 'no slot'}, {wanted}")
     return ", ".join(wrong)
 
 

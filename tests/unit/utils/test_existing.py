@@ -10,6 +10,7 @@ from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import survey
 from saltext_repmgr.utils.facts import Configuration
 from saltext_repmgr.utils.facts import Override
+from saltext_repmgr.utils.facts import Sender
 from saltext_repmgr.utils.facts import Slot
 from saltext_repmgr.utils.spec import PostgresSpec
 from tests.unit.utils.test_plan import NODES
@@ -259,3 +260,32 @@ def test_all_members_write_the_same_after_a_failover():
     rows = {OURS: {name: pg_settings.plain_value(first[name]) for name in own}}
     copied, _ = portable(rows)
     assert pg_settings.server_settings(SPEC, NODES["node2"], copied) == first
+
+
+# -- standbys that have to confirm ------------------------------------------------------------
+
+SYNCHRONOUS = dataclasses.replace(SPEC, synchronous=1)
+CONFIRMS = Sender("node2", "streaming", "0/1", "0/1", "async")
+
+
+@pytest.mark.parametrize(
+    ("running", "senders", "waits"),
+    [
+        ("", (), False),
+        ("", (dataclasses.replace(CONFIRMS, application_name="other"),), False),
+        ("", (dataclasses.replace(CONFIRMS, state="catchup"),), False),
+        ("", (CONFIRMS,), True),
+        ("node2", (), True),
+        (None, (), True),
+    ],
+)
+def test_a_server_at_work_waits_for_standbys_once_they_are_there(running, senders, waits):
+    own = dataclasses.replace(has(), synchronous=running, senders=senders)
+    observed = seen("node1", data(), own)
+    settings, held = limits.settle(SYNCHRONOUS, NODES["node1"], observed)
+    assert bool(settings["synchronous_standby_names"]) == waits
+    assert [h.name for h in held] == ([] if waits else ["synchronous_standby_names"])
+    # The orchestration comes back to it, and it is still to do until then.
+    assert limits.waits_for_standbys(SYNCHRONOUS, NODES["node1"], observed) is not waits
+    found = survey.waiting(SYNCHRONOUS, NODES["node1"], observed)
+    assert [a.planned for a in found] == ([] if waits else [True])
