@@ -59,12 +59,18 @@ def cluster():
         node1.sh(TLS + "install -d -o postgres -m 700 /srv/space")
         node1.run(["sh", "-c", f"iconv -t latin1 > {etc}/conf.d/50-app.conf"], input=OWN)
         # PostgreSQL takes this for the same.
-        node1.sh(f"sed -i \"s/^data_directory = '\\(.*\\)'/data_directory '\\1\\/'/\" {etc}/postgresql.conf")
-        node1.sh(f"printf '# f\\374r\\n' >> {etc}/postgresql.conf; printf '# f\\374r\\n' >> {etc}/pg_hba.conf")
+        node1.sh(
+            f"sed -i \"s/^data_directory = '\\(.*\\)'/data_directory '\\1\\/'/\" {etc}/postgresql.conf"
+        )
+        node1.sh(
+            f"printf '# f\\374r\\n' >> {etc}/postgresql.conf; printf '# f\\374r\\n' >> {etc}/pg_hba.conf"
+        )
         node1.run(["systemctl", "restart", f"postgresql@{built.version}-main"])
         built.sql("node1", "CREATE EXTENSION pg_stat_statements")
         built.sql("node1", "CREATE TABLESPACE space LOCATION '/srv/space'")
-        built.sql("node1", "CREATE TABLE app TABLESPACE space AS SELECT generate_series(1, 1000) AS n")
+        built.sql(
+            "node1", "CREATE TABLE app TABLESPACE space AS SELECT generate_series(1, 1000) AS n"
+        )
         for number in range(23):
             plugin = f"pg_create_logical_replication_slot('app_{number}', 'pgoutput')"
             built.sql("node1", f"SELECT {plugin}")
@@ -109,7 +115,12 @@ def test_the_server_becomes_the_primary(cluster, dry_run, built):
 def test_it_keeps_what_it_had_and_so_do_its_clones(cluster, built):
     for name in NODES:
         assert settings(cluster, name, KEPT) == KEPT, name
-    assert cluster.sql("node1", "SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'") == "23"
+    assert (
+        cluster.sql(
+            "node1", "SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'logical'"
+        )
+        == "23"
+    )
     assert cluster.sql("node2", "SELECT count(*) FROM app") == "1000"
     tls = ("ssl", "ssl_cert_file")
     there = {"ssl": "on", "ssl_cert_file": "/etc/postgresql/app.crt"}

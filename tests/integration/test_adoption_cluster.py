@@ -11,9 +11,7 @@ from tests.lab.process import wait_until
 
 NODES = ("node1", "node2", "node3")
 STANDBYS = ["node2", "node3"]
-OTHER_NAME = (
-    "ALTER SYSTEM SET primary_conninfo = 'host=node1 user=repmgr application_name=other'"
-)
+OTHER_NAME = "ALTER SYSTEM SET primary_conninfo = 'host=node1 user=repmgr application_name=other'"
 
 
 @pytest.fixture(scope="module")

@@ -58,9 +58,7 @@ def upstream_followed(name):
     if look.test:
         return result(name, f"would follow {plan.source}: {action.reason}", changes)
     old = membership.moved_from(spec, look.seen, plan)
-    slot = membership.former_slot(
-        look.seen, spec.nodes[plan.source], upstreams.slot_of(spec, node)
-    )
+    slot = membership.former_slot(look.seen, spec.nodes[plan.source], upstreams.slot_of(spec, node))
     membership.follow(spec, node, look.layout, spec.nodes[plan.source])
     note = ""
     if old is not None and membership.drop_member_slot(spec, old, node.slot):

@@ -159,7 +159,9 @@ def _is_less(name, found, needed):
 
 
 NOT_INCLUDED = "its server does not read conf.d/90-repmgr.conf, so nothing of that file is in force"
-INCLUDE = "write the line \"include_dir = 'conf.d'\" at the end of its postgresql.conf, and run again"
+INCLUDE = (
+    "write the line \"include_dir = 'conf.d'\" at the end of its postgresql.conf, and run again"
+)
 
 
 # -- a clone ---------------------------------------------------------------------------------
@@ -208,8 +210,9 @@ def portable(rows, ours, asked, readable):
             continue
         if name == "shared_preload_libraries":
             value = ",".join(n for n in split_list(value) if n != LIBRARY)
-        if value or not file.endswith(f"/{ours}"):
-            found[name] = value
+            if not value:
+                continue
+        found[name] = value
     notes = []
     for name in _PATHS:
         path = found.get(name, "")

@@ -40,7 +40,9 @@ class Held:
     @property
     def line(self):
         """All of it in one line."""
-        return f"{self.name} stays {self.value or 'empty'} and is not {self.asked} yet: {self.reason}"
+        return (
+            f"{self.name} stays {self.value or 'empty'} and is not {self.asked} yet: {self.reason}"
+        )
 
 
 def asked(settings: Mapping[str, object], seen: Observation):

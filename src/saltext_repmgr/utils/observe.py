@@ -118,7 +118,11 @@ def observe(spec, node, layout):
         replaced=host.replaced({"postgres": postmaster, "repmgrd": daemon.pid}),
         members=_members(spec, [n for n in spec.members if n.name != node.name]),
         drained=own_mark(layout),
-        next_start={} if running or not (installed and configured) else host.next_start(layout, (*existing.KEPT, *LIMITS)),
+        next_start=(
+            {}
+            if running or not (installed and configured)
+            else host.next_start(layout, (*existing.KEPT, *LIMITS))
+        ),
     )
 
 

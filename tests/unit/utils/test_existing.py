@@ -64,7 +64,11 @@ def test_a_default_lowers_nothing(name, found, expected):
 def test_a_server_that_is_down_is_started_with_no_less(name):
     found = {"wal_level": "logical", "max_wal_senders": "50", "shared_preload_libraries": "a"}
     observed = dataclasses.replace(seen("node1", data()), next_start=found)
-    expected = {"wal_level": "logical", "max_wal_senders": 50, "shared_preload_libraries": "a,repmgr"}
+    expected = {
+        "wal_level": "logical",
+        "max_wal_senders": 50,
+        "shared_preload_libraries": "a,repmgr",
+    }
     assert limits.settle(SPEC, NODES["node1"], observed)[0][name] == expected[name]
 
 
@@ -104,7 +108,11 @@ def test_nor_below_the_slots_there_are():
     ("values", "slots", "words"),
     [
         ({"wal_level": "logical", "max_replication_slots": "2"}, [slot("a"), slot("b")], ""),
-        ({"wal_level": "replica", "max_replication_slots": "2"}, [slot("a")], "the logical slot(s) a"),
+        (
+            {"wal_level": "replica", "max_replication_slots": "2"},
+            [slot("a")],
+            "the logical slot(s) a",
+        ),
         ({"wal_level": "replica", "max_replication_slots": "2"}, [slot("a", "physical")], ""),
         ({"wal_level": "logical", "max_replication_slots": "1"}, [slot("a"), slot("b")], "2 slots"),
     ],
@@ -176,9 +184,7 @@ def said(own):
 def test_a_line_that_outranks_one_of_ours_is_named():
     (found,) = said(has(overrides=[Override("work_mem", "6MB", AUTO, 3)]))
     assert found.note is True
-    assert found.what == (
-        f"work_mem is '6MB' by {AUTO} line 3, which outranks the value of pillar"
-    )
+    assert found.what == (f"work_mem is '6MB' by {AUTO} line 3, which outranks the value of pillar")
     assert found.step.startswith('"ALTER SYSTEM RESET work_mem" on node1')
 
 
