@@ -54,6 +54,9 @@ def cluster_present(name):
     look = _look()
     layout, create = look.layout, look.todo(Step.CREATE)
     what = f"{layout.version}/{layout.cluster}"
+    if look.seen.configured and not look.seen.installed:
+        # A dry run: its packages come first.
+        return result(name, f"{what} is configured")
     if look.seen.configured:
         return _configured(name, what, layout, create)
     content = look.seen.data.content
@@ -208,7 +211,7 @@ def running(name, restart=None):
         act.restart(look.spec, look.layout)
         look.again()
         return result(name, f"restarted for {due}", changes)
-    held = limits.settle(look.spec, look.node, look.seen)[1]
+    held = limits.of_look(look)[1]
     notes = [h.line for h in held if h.name != limits.SYNCHRONOUS]
     if due:
         notes.insert(0, f"a restart is needed for {due}")
@@ -221,7 +224,7 @@ def running(name, restart=None):
 
 def _due(connection, look, pending):
     """Return the settings that will wait for a restart, once this run has written them."""
-    settings, _ = limits.settle(look.spec, look.node, look.seen)
+    settings, _ = limits.of_look(look)
     gone = {reset.name for reset in limits.resets(look)}
     others = {n for n in pending.restart.split(", ") if n not in gone and n not in settings}
     found = serverconf.restarted_for(connection, look.layout, settings)

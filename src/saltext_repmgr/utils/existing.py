@@ -71,11 +71,40 @@ _MERGE = {
     "shared_preload_libraries": lambda default, found: with_library(found),
     "wal_level": _higher_level,
 }
-# What a server that is down is asked for: it must not be started with less.
+# What a default does not lower, and how a server that is down is asked.
 KEPT = tuple(_MERGE)
+_RUNNING = ("max_replication_slots", "max_wal_senders", "wal_level")
 # What ALTER SYSTEM may have said against the settings that repmgr needs.
 _NEEDED = (*KEPT, "hot_standby", "wal_log_hints")
 KNOWN = (*_NEEDED, *CLONE)
+
+
+def combine(files: Mapping[str, str], running: Mapping[str, str], primary: Mapping[str, str]):
+    """Return ``{name: value}`` that no default of ours may lower on a node.
+
+    files
+        What the other files of its server say.
+    running, primary
+        As its server runs, and the primary that it is a standby of.
+
+    A server that runs with more is left with it: subscribers count on it. A clone to be has what
+    its primary has.
+    """
+    found = dict(files)
+    for name in _RUNNING:
+        values = [m[name] for m in (files, running, primary) if name in m]
+        if values:
+            found[name] = max(values, key=lambda value, name=name: _rank(name, value))
+    for name in ("password_encryption", "shared_preload_libraries"):
+        if name in primary:
+            found.setdefault(name, primary[name])
+    return found
+
+
+def _rank(name, value):
+    if name == "wal_level":
+        return _LEVELS.index(value.lower()) if value.lower() in _LEVELS else -1
+    return int(value) if value.isdigit() else -1
 
 
 def merge(defaults: Mapping[str, object], found: Mapping[str, str]):

@@ -213,6 +213,8 @@ class Server:
     other_limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
     pending: tuple[str, ...] = ()  # settings that wait for a restart
     synchronous: str | None = None  # synchronous_standby_names, as it runs
+    # What a default must not lower (utils/existing.py), as it runs.
+    kept: Mapping[str, str] = dataclasses.field(default_factory=dict)
     # Asked of this node's own server only.
     configuration: Configuration = Configuration()
     extension: str | None = None  # version of repmgr's extension in the metadata database
@@ -358,13 +360,6 @@ class Observation:
     members: Mapping[str, Member] = dataclasses.field(default_factory=dict)
     drained: Drained | None = None
     replaced: tuple[str, ...] = ()  # programs that run and whose files are others by now
-    # What a server that is down would start with, of the settings that must not be lowered.
-    next_start: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    @property
-    def existing(self):
-        """The settings of the server that our file must not lower, by name, as text."""
-        return self.server.configuration.others if self.server is not None else self.next_start
 
     @property
     def untouched(self):

@@ -51,9 +51,7 @@ def asked(settings: Mapping[str, object], seen: Observation):
     settings
         What is to be written on the node.
     """
-    found = {name: int(seen.next_start[name]) for name in LIMITS if name in seen.next_start}
-    if seen.server is not None:
-        found = dict(seen.server.other_limits)
+    found = dict(seen.server.other_limits) if seen.server is not None else {}
     for name in LIMITS:
         if name in settings:
             found.pop(name, None)
@@ -181,10 +179,27 @@ def why_paused(servers, name, primary):
     )
 
 
-def settle(spec: ClusterSpec, node: NodeSpec, seen: Observation):
+def wanted(spec: ClusterSpec, node: NodeSpec, seen: Observation, next_start=()):
+    """Return what is to be written on a node, but for what is held back.
+
+    next_start
+        What a server that is down would start with, as far as it is known.
+    """
+    servers = visible(seen)
+    live = primaries(spec, servers)
+    files, running, primary = dict(next_start), {}, {}
+    if seen.server is not None:
+        files, running = seen.server.configuration.others, seen.server.kept
+    if len(live) == 1 and live != [node.name] and not node.is_witness:
+        primary = servers[live[0]].kept
+    found = existing.combine(files, running, primary)
+    return pg_settings.server_settings(spec, node, found)
+
+
+def settle(spec: ClusterSpec, node: NodeSpec, seen: Observation, next_start=()):
     """Return ``(settings, held)``: all that is to be written on a node now, and the
     :class:`Held` among it."""
-    settings = pg_settings.server_settings(spec, node, seen.existing)
+    settings = wanted(spec, node, seen, next_start)
     held = hold(spec, node, seen, settings)
     return apply(settings, held), held
 
@@ -208,18 +223,22 @@ def raised(text, ran_with: Mapping[str, int], needed: Mapping[str, int]):
     return "".join(header + sorted(line for line in lines if not line.startswith("#")))
 
 
+def of_look(look):
+    """Return :func:`settle` of a :class:`~saltext_repmgr.utils.look.Look`'s node."""
+    return settle(look.spec, look.node, look.seen, look.next_start)
+
+
 def text_of(look):
     """Return what the settings file of a :class:`~saltext_repmgr.utils.look.Look`'s node is to
     hold now."""
-    return pg_settings.render(settle(look.spec, look.node, look.seen)[0])
+    return pg_settings.render(of_look(look)[0])
 
 
 def resets(look):
     """Return the :class:`~saltext_repmgr.utils.existing.Reset` that a
     :class:`~saltext_repmgr.utils.look.Look`'s node needs."""
-    settings = settle(look.spec, look.node, look.seen)[0]
-    asked = {*look.spec.postgres.settings, *look.spec.settings}
-    return existing.resets(settings, look.seen, asked)
+    asked_for = {*look.spec.postgres.settings, *look.spec.settings}
+    return existing.resets(of_look(look)[0], look.seen, asked_for)
 
 
 def apply(settings: Mapping[str, object], held):

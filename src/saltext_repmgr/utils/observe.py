@@ -10,7 +10,6 @@ from pathlib import Path
 from saltext_repmgr.utils import contents
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
-from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import metadata
@@ -98,7 +97,6 @@ def observe(spec, node, layout):
     units = host.units(layout.clone_unit, REPMGRD_UNIT, guard_files.UNIT)
     daemon = units[REPMGRD_UNIT]
     repmgrd = Repmgrd(daemon.state, daemon.pid, daemon.started, loaded=daemon.loaded)
-    configured = Path(layout.config_directory, "postgresql.conf").exists()
     own, error = None, ""
     if running:
         own, repmgrd, error = _ask_own_server(spec, layout, repmgrd)
@@ -106,7 +104,7 @@ def observe(spec, node, layout):
         node=node.name,
         version=layout.version,
         installed=installed,
-        configured=configured,
+        configured=Path(layout.config_directory, "postgresql.conf").exists(),
         member=Path(layout.settings_file).exists(),
         data=data,
         running=running,
@@ -118,11 +116,6 @@ def observe(spec, node, layout):
         replaced=host.replaced({"postgres": postmaster, "repmgrd": daemon.pid}),
         members=_members(spec, [n for n in spec.members if n.name != node.name]),
         drained=own_mark(layout),
-        next_start=(
-            {}
-            if running or not (installed and configured)
-            else host.next_start(layout, (*existing.KEPT, *LIMITS))
-        ),
     )
 
 

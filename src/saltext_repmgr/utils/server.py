@@ -2,6 +2,7 @@
 
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
+from saltext_repmgr.utils.existing import KEPT
 from saltext_repmgr.utils.facts import LIMITS
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Sender
@@ -72,6 +73,8 @@ SELECT s.system_identifier::text,
             ORDER BY t.slot_name) x) AS slots,
        (SELECT json_object_agg(name, setting::int) FROM settings
          WHERE name = ANY (%(limits)s)) AS limits,
+       (SELECT json_object_agg(name, setting) FROM settings
+         WHERE name = ANY (%(kept)s)) AS kept,
        (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM settings
          WHERE pending_restart AND name <> 'data_directory') AS pending,
        to_regclass('repmgr.nodes') IS NOT NULL AS has_nodes
@@ -115,7 +118,8 @@ def describe(connection, role):
     role
         Name of repmgr's role, whose sessions do not count as clients.
     """
-    facts = db.row(connection, _SERVER, {"role": role, "limits": list(LIMITS)})
+    names = {"limits": list(LIMITS), "kept": list(KEPT)}
+    facts = db.row(connection, _SERVER, {"role": role, **names})
     if facts.pop("has_nodes"):
         facts |= db.row(connection, _METADATA, {"events": list(_EVENTS), "drained": drained.EVENT})
         facts["nodes"] = tuple(map(_record, facts["nodes"]))

@@ -13,7 +13,6 @@ from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import leaving
 from saltext_repmgr.utils import limits
-from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
@@ -374,7 +373,7 @@ def node_ailments(spec, node, seen, run, primary):
 def waiting(spec, node, seen):
     """Return what of a node's settings is not in force yet, or never will be: as notes, where nothing is
     wrong with the cluster."""
-    settings = pg_settings.server_settings(spec, node, seen.existing)
+    settings = limits.wanted(spec, node, seen)
     held = limits.hold(spec, node, seen, settings)
     lines = [h.line for h in held if h.name != limits.SYNCHRONOUS]
     if seen.server is not None and seen.server.pending:

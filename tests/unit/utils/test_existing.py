@@ -63,13 +63,36 @@ def test_a_default_lowers_nothing(name, found, expected):
 @pytest.mark.parametrize("name", ["wal_level", "max_wal_senders", "shared_preload_libraries"])
 def test_a_server_that_is_down_is_started_with_no_less(name):
     found = {"wal_level": "logical", "max_wal_senders": "50", "shared_preload_libraries": "a"}
-    observed = dataclasses.replace(seen("node1", data()), next_start=found)
-    expected = {
-        "wal_level": "logical",
-        "max_wal_senders": 50,
-        "shared_preload_libraries": "a,repmgr",
-    }
-    assert limits.settle(SPEC, NODES["node1"], observed)[0][name] == expected[name]
+    expected = {**found, "max_wal_senders": 50, "shared_preload_libraries": "a,repmgr"}
+    settings, _ = limits.settle(SPEC, NODES["node1"], seen("node1", data()), found)
+    assert settings[name] == expected[name]
+
+
+KEPT = {
+    **{"wal_level": "logical", "max_wal_senders": "50", "max_replication_slots": "31"},
+    **{"shared_preload_libraries": "a,repmgr", "listen_addresses": "10.0.0.1"},
+}
+AS_KEPT = {
+    **{"wal_level": "logical", "max_wal_senders": 50, "max_replication_slots": 31},
+    **{"shared_preload_libraries": "a,repmgr", "listen_addresses": "*"},
+}
+
+
+def test_a_clone_to_be_gets_what_its_primary_runs_with():
+    observed = seen("node2", node1=server(kept=KEPT))
+    settings, _ = limits.settle(SPEC, NODES["node2"], observed)
+    assert {name: settings[name] for name in KEPT} == AS_KEPT
+
+
+def test_what_runs_is_not_lowered_where_no_file_asks_for_it():
+    settings = written(server(kept=KEPT))
+    expected = {**AS_KEPT, "shared_preload_libraries": "repmgr"}
+    assert {name: settings[name] for name in KEPT} == expected
+
+
+def test_a_witness_has_nothing_of_the_primary():
+    observed = seen("node4", node1=server(kept=KEPT))
+    assert limits.settle(SPEC, NODES["node4"], observed)[0]["wal_level"] == "replica"
 
 
 def test_pillar_may_lower_it():
