@@ -130,6 +130,29 @@ def test_a_server_that_would_not_come_back_is_not_stopped(spare):
     spare.sql("SELECT pg_drop_replication_slot('app')")
 
 
+def test_a_file_of_the_postgres_user_is_replaced_as_that_user(made):
+    made.etc.mkdir(parents=True)
+    clusters.run("chown", "-R", "postgres:postgres", str(made.etc))
+    path = made.etc / "pg_hba.conf"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    shutil.chown(path, "postgres", "postgres")
+    content = b"# f\xfcr\nlocal all all peer\n"
+    act.replace_as_owner(str(path), content, "postgres")
+    assert path.read_bytes() == content
+    assert (path.owner(), path.stat().st_mode & 0o777) == ("postgres", 0o640)
+    # A link that the postgres user planted leads to nothing that only root may write.
+    target = made.etc.parent / "of-root"
+    target.write_bytes(b"root's")
+    try:
+        path.with_name("pg_hba.conf.new").symlink_to(target)
+        with pytest.raises(CommandFailed, match="could not be written as postgres"):
+            act.replace_as_owner(str(path), b"x", "postgres")
+        assert target.read_bytes() == b"root's"
+    finally:
+        target.unlink()
+
+
 def test_a_data_directory_is_moved_aside(version, tmp_path):
     layout = Layout(version, "main", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
