@@ -98,8 +98,6 @@ def left(name):
     note = ""
     if old is not None and membership.drop_member_slot(look.spec, old, look.node.slot):
         note = f"; its slot on {old.name} is dropped"
-    if slot and membership.drop_member_slot(spec, spec.nodes[plan.source], slot):
-        note += f"; its former slot {slot} on {plan.source} is dropped"
     look.again()
     if look.seen.running:
         raise CommandFailed(f"{service} was started again; look at 'journalctl -u {service}'")

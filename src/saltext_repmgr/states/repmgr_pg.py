@@ -243,6 +243,12 @@ def _start(name, look):
         raise Refused("the server is down, and the plan of this node does not start it")
     if look.test:
         return result(name, f"would be started: {action.reason}", changes)
+    note = ""
+    if look.seen.data.backup_label and look.seen.data.standby:
+        # A copy that was not started yet.
+        gone = act.forget_recovery(look.spec, look.layout)
+        words = ", ".join(f"{n} = '{value}'" for n, value in gone.items())
+        note = words and f"; left of a recovery of its source and reset: {words}"
     act.start(look.spec, look.layout)
     look.again()
     with look.connection() as connection:
@@ -250,7 +256,7 @@ def _start(name, look):
         _require_included(connection, look)
     if errors:
         raise CommandFailed(f"started, but its configuration has errors: {errors}")
-    return result(name, f"started: {action.reason}", changes)
+    return result(name, f"started: {action.reason}{note}", changes)
 
 
 @reported

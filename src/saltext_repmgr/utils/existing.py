@@ -115,7 +115,7 @@ def merge(defaults: Mapping[str, object], found: Mapping[str, str]):
     }
 
 
-def left_over(found: Mapping[str, str], names=TARGETS):
+def left_over(found: Mapping[str, str], names: Mapping[str, str]):
     """Return those of ``found`` that are left of a recovery, and are not harmless.
 
     names
@@ -155,7 +155,7 @@ def resets(settings: Mapping[str, object], seen: facts.Observation, asked=()):
     altered = {name: found.others[name] for name in found.altered}
     gone = [
         Reset(name, value, "a standby would stop there, or promote itself")
-        for name, value in left_over(altered).items()
+        for name, value in left_over(altered, TARGETS).items()
     ]
     delay = "recovery_min_apply_delay"
     # A primary has no use for one; a standby may have been given one on purpose.
