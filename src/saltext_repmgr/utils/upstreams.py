@@ -114,24 +114,27 @@ def move(spec, node, servers, primary):
         )
         wanted = current.name if stays else primary
         note = note and f"{note}: {wanted} is taken"
-    if current is None or current.name != wanted:
-        source = current.name if current else own.upstream_host or "nobody"
-        return Move(wanted, f"it is to stream from {wanted}, not from {source}", note)
-    stranger = _calls_itself(spec, node, own)
-    if stranger:
-        return Move(wanted, stranger, note)
+    reasons = []
+    if current is None:
+        there = f"{wanted} ({spec.nodes[wanted].host})"
+        reasons.append(f"it is to stream from {there}, not from {own.upstream_host or 'nobody'}")
+    elif current.name != wanted:
+        reasons.append(f"it is to stream from {wanted}, not from {current.name}")
+    reasons += _strange(spec, node, own)
+    if reasons:
+        return Move(wanted, ", ".join(reasons), note)
     missing = _missing_slot(spec, node, own, servers.get(wanted))
     return Move(wanted, missing and f"{missing} on {wanted}", note)
 
 
-def _calls_itself(spec, node, own):
-    """Say what a standby that was set up by other hands has to change, or ''.
+def _strange(spec, node, own):
+    """Return what a standby that was set up by other hands has to change.
 
     Everybody knows it by its name and its slot: repmgr, ``synchronous_standby_names``, and whoever
     asks how far it is. And with another password file it could not come back.
     """
     if own.sends_as is None:
-        return ""
+        return []
     wrong = []
     if own.sends_as != node.name:
         wrong.append(f"it streams as application_name {own.sends_as!r}, not as {node.name}")
@@ -141,7 +144,7 @@ def _calls_itself(spec, node, own):
     if own.slot_used is not None and own.slot_used != slot:
         wanted = f"not {slot}" if slot else "and pillar wants none"
         wrong.append(f"it uses {own.slot_used or 'no slot'}, {wanted}")
-    return ", ".join(wrong)
+    return wrong
 
 
 def _in_service(spec, servers, name, primary, without):
