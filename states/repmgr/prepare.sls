@@ -53,6 +53,10 @@ packages of {{ node.node }}:
     - require:
       - file: /etc/postgresql-common/createcluster.d/repmgr.conf
 
+# Before its configuration, and the way into the servers, are others.
+other repmgrd of {{ node.node }}:
+  repmgr_daemon.other_repmgrd_stopped
+
 # Where repmgr leaves its events.
 {{ node.spool }}:
   file.directory:
@@ -75,6 +79,7 @@ packages of {{ node.node }}:
     # repmgr itself reads it before it counts, and opens its log.
     - check_cmd: {{ node.repmgr_conf_check | tojson }}
     - require:
+      - repmgr_daemon: other repmgrd of {{ node.node }}
       - pkg: packages of {{ node.node }}
       - file: {{ node.spool }}
       - repmgr_daemon: {{ node.guard_directory }}

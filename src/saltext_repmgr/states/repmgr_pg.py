@@ -8,6 +8,7 @@ import os
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import confined
+from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import limits
@@ -60,6 +61,9 @@ def cluster_present(name):
     look = _look()
     layout, create = look.layout, look.todo(Step.CREATE)
     what = f"{layout.version}/{layout.cluster}"
+    if look.seen.configured and not look.seen.installed:
+        # A dry run: its packages come first.
+        return result(name, f"{what} is configured")
     if look.seen.configured:
         return _configured(name, what, layout, create)
     content = look.seen.data.content
@@ -71,12 +75,13 @@ def cluster_present(name):
         return result(name, f"would make {what}: {reason}", changes)
     if not create and content is not Content.POSTGRES:
         raise CommandFailed(f"{layout.data_directory} holds no data to configure a server for")
-    settings = {}
+    settings, notes = {}, []
     if look.plan.role is Role.STANDBY:
-        settings = act.portable_settings(look.spec, layout, look.spec.nodes[look.plan.primary])
+        primary = look.spec.nodes[look.plan.primary]
+        settings, notes = act.portable_settings(look.spec, layout, primary)
     act.create_cluster(look.spec, layout, settings)
     look.again()
-    return result(name, f"made {what}", changes)
+    return result(name, "; ".join([f"made {what}", *notes]), changes)
 
 
 def _configured(name, what, layout, create):
@@ -163,7 +168,7 @@ def hba_present(name):
             raise CommandFailed(f"{name} does not exist; the server is not configured yet")
         changes = {name: {"old": None, "new": "made, with a block of ours"}}
         return result(name, "would be made with the server's configuration", changes)
-    old = confined.read(name)
+    old = confined.read(name, errors="surrogateescape")
     text = managed.with_block(old, _BEGIN, _END, content)
     if look.seen.running and text != old:
         _try_out(look)
@@ -186,6 +191,36 @@ def start_checked(name):
     look = _look()
     text = guard_files.pg_ctl(look.spec, look.node, look.layout)
     return managed.file(name, text, 0o644, dry=look.test)
+
+
+@reported
+def altered_reset(name):
+    """
+    Have nothing in ``postgresql.auto.conf`` that keeps this node from its work in the cluster: what
+    ALTER SYSTEM said against a setting that repmgr needs, and targets of a former recovery, at which
+    a standby would stop or promote itself. All else that ALTER SYSTEM said stays.
+
+    name
+        Anything.
+
+    .. code-block:: yaml
+
+        ALTER SYSTEM of this node:
+          repmgr_pg.altered_reset: []
+    """
+    look = _look()
+    gone = limits.resets(look)
+    if not gone:
+        return result(name, "nothing in postgresql.auto.conf has to go")
+    changes = {reset.name: {"old": reset.value, "new": None} for reset in gone}
+    words = "; ".join(reset.line for reset in gone)
+    if look.test:
+        return result(name, f"would be done: {words}", changes)
+    with look.connection() as connection:
+        serverconf.reset(connection, gone)
+    look.again()
+    left = limits.resets(look)
+    return result(name, words, changes, result=not left)
 
 
 @reported
@@ -212,30 +247,53 @@ def running(name, restart=None):
     look = _look()
     if not look.seen.running:
         return _start(name, look)
-    with look.connection() as connection:
-        pending = serverconf.pending(connection)
-        changes = {}
-        if pending.stale_files:
-            changes["configuration"] = {"old": "older than its files", "new": "reloaded"}
-            if look.test:
-                return result(name, f"would be reloaded for {pending.stale_files}", changes)
-            pending = serverconf.reload(connection)
-    if pending.errors:
-        raise CommandFailed(f"the old configuration stays in force, the new one: {pending.errors}")
     if restart is None:
         restart = look.seen.server.record(look.node.id) is None
-    if pending.restart and restart:
-        changes["server"] = {"old": f"needs a restart for {pending.restart}", "new": "restarted"}
+    if look.test and look.plan.action(Step.CLONE):
+        # What runs now is put aside before.
+        return _start(name, look)
+    with look.connection() as connection:
+        pending, changes = serverconf.pending(connection), {}
+        if pending.stale_files:
+            changes["configuration"] = {"old": "older than its files", "new": "reloaded"}
+            if not look.test:
+                pending = serverconf.reload(connection)
+        _require_included(connection, look)
+        due = _due(connection, look, pending) if look.test else pending.restart
+    if pending.errors:
+        raise CommandFailed(f"the old configuration stays in force, the new one: {pending.errors}")
+    if due and restart:
+        changes["server"] = {"old": f"needs a restart for {due}", "new": "restarted"}
         if look.test:
-            return result(name, f"would be restarted for {pending.restart}", changes)
+            ends = f"{look.seen.server.clients} client session(s) end"
+            return result(name, f"would be restarted for {due}; {ends}", changes)
+        act.check_next_start(look.layout, look.seen.server)
         act.restart(look.spec, look.layout)
         look.again()
-        return result(name, f"restarted for {pending.restart}", changes)
-    notes = [h.line for h in limits.settle(look.spec, look.node, look.seen)[1]]
-    if pending.restart:
-        notes.insert(0, f"a restart is needed for {pending.restart}")
+        return result(name, f"restarted for {due}", changes)
+    held = limits.of_look(look)[1]
+    notes = [h.line for h in held if h.name != limits.SYNCHRONOUS]
+    if due:
+        notes.insert(0, f"a restart is needed for {due}")
     note = "".join(f"; {line}" for line in notes) + (f" ({survey.RESTART})" if notes else "")
+    note += "".join(f"; {h.line}" for h in held if h.name == limits.SYNCHRONOUS)
+    if look.test and pending.stale_files:
+        note = f", and would be reloaded for {pending.stale_files}{note}"
     return result(name, f"running{note}", changes)
+
+
+def _due(connection, look, pending):
+    """Return the settings that will wait for a restart, once this run has written them."""
+    settings, _ = limits.of_look(look)
+    gone = {reset.name for reset in limits.resets(look)}
+    others = {n for n in pending.restart.split(", ") if n not in gone and n not in settings}
+    found = serverconf.restarted_for(connection, look.layout, settings)
+    return ", ".join(sorted({*filter(None, others), *found}))
+
+
+def _require_included(connection, look):
+    if not serverconf.configuration(connection, look.layout.settings_file).included:
+        raise Refused(f"{existing.NOT_INCLUDED}: {existing.INCLUDE}")
 
 
 def _start(name, look):
@@ -245,6 +303,12 @@ def _start(name, look):
         raise Refused("the server is down, and the plan of this node does not start it")
     if look.test:
         return result(name, f"would be started: {action.reason}", changes)
+    note = ""
+    if look.seen.data.backup_label and look.seen.data.standby:
+        # A copy that was not started yet.
+        gone = act.forget_recovery(look.spec, look.layout)
+        words = ", ".join(f"{n} = '{value}'" for n, value in gone.items())
+        note = words and f"; left of a recovery of its source and reset: {words}"
     try:
         act.start(look.spec, look.layout)
     except CommandFailed as err:
@@ -254,9 +318,10 @@ def _start(name, look):
     look.again()
     with look.connection() as connection:
         errors = serverconf.pending(connection).errors
+        _require_included(connection, look)
     if errors:
         raise CommandFailed(f"started, but its configuration has errors: {errors}")
-    return result(name, f"started: {action.reason}", changes)
+    return result(name, f"started: {action.reason}{note}", changes)
 
 
 @reported

@@ -121,4 +121,7 @@ def _first(spec, own):
             " Nothing was changed. If that data is needed, give that node 'role: primary' in pillar;"
             " if not, move its data directory away",
         )
-    return Choice(first, f"{first} has 'role: primary' in pillar and no cluster exists", new=True)
+    reason = f"{first} has 'role: primary' in pillar and no cluster exists"
+    if not bare:
+        reason += f"; {own[first].data.path} there is taken over as the first primary"
+    return Choice(first, reason, new=True)

@@ -306,7 +306,7 @@ def _create(handle, name, text, mode, uid, gid):
             # Its own from the first byte on.
             os.fchown(made, uid, gid)
             os.fchmod(made, mode)
-            stream.write(text.encode("utf-8"))
+            stream.write(text.encode("utf-8", "surrogateescape"))
             stream.flush()
             os.fsync(made)
     except OSError:

@@ -41,7 +41,8 @@ def file(
         Function that is called before a new text is written, and raises.
     """
     found = confined.status(name)
-    old = confined.read(name, errors="replace") if found is not None else None
+    # What is no UTF-8, in comments of an administrator's, stays byte by byte.
+    old = confined.read(name, errors="surrogateescape") if found is not None else None
     changes = {**_text(name, old, text, show), **_rights(found, mode, owner)}
     if not changes:
         return result(name, "is as it should be")
@@ -71,9 +72,14 @@ def _text(name, old, new, show):
     if old is None:
         return {"diff": "New file"}
     lines = difflib.unified_diff(
-        old.splitlines(keepends=True), new.splitlines(keepends=True), name, name
+        *(_shown(text).splitlines(keepends=True) for text in (old, new)), name, name
     )
     return {"diff": "".join(lines)}
+
+
+def _shown(text):
+    """Return a text without the bytes that were no UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _rights(found, mode, owner):

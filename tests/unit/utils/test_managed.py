@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from saltext_repmgr.utils import confined
 from saltext_repmgr.utils import managed
 from saltext_repmgr.utils import ssh_files
 from saltext_repmgr.utils.errors import CommandFailed
@@ -83,3 +84,15 @@ def test_known_hosts():
     assert found == "# theirs\nother ssh-rsa CCCC\na ssh-ed25519 AAAA\nb ssh-rsa BBBB\n"
     assert ssh_files.known(found, hosts, ["gone"]) == found
     assert ssh_files.known("", {}) == ""
+
+
+def test_bytes_that_are_no_utf8_stay_as_they_are(tmp_path):
+    """As in a comment that somebody wrote in Latin-1."""
+    path = tmp_path / "pg_hba.conf"
+    path.write_bytes(b"# f\xfcr\nlocal all all peer\n")
+    text = managed.with_block(confined.read(path, errors="surrogateescape"), BEGIN, END, "ours\n")
+    changes = managed.file(str(path), text)["changes"]
+    assert path.read_bytes() == b"# begin\nours\n# end\n# f\xfcr\nlocal all all peer\n"
+    assert "+ours" in changes["diff"]
+    # Salt serializes what a state returns.
+    changes["diff"].encode()
