@@ -98,24 +98,28 @@ def look_of(spare):
     return make
 
 
-def surroundings(spare):
+def surroundings(spare, scratch):
     """All that a trial might touch, and must not."""
     kept = [spare.data / "postmaster.pid", spare.etc / "postgresql.conf", spare.data.parent / "pid"]
+    found = subprocess.run(["pgrep", "-f", scratch], capture_output=True, check=False)
     return (
         [path.read_bytes() for path in kept],
-        sorted(pathlib.Path(tempfile.gettempdir()).glob("repmgr-trial-*")),
+        os.listdir(scratch),
         os.listdir(spare.etc / "conf.d"),
+        found.stdout,
     )
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(spare):
+def nothing_is_left(spare, monkeypatch):
     """The server that is there goes on as it was, and the trial leaves nothing behind."""
-    before = surroundings(spare)
-    yield
-    assert surroundings(spare) == before
-    found = subprocess.run(["pgrep", "-f", "repmgr-trial-"], capture_output=True, check=False)
-    assert found.stdout == b""
+    with tempfile.TemporaryDirectory(prefix="scratch-", dir=spare.data.parent) as scratch:
+        os.chmod(scratch, 0o755)
+        monkeypatch.setattr(tempfile, "tempdir", scratch)
+        before = surroundings(spare, scratch)
+        yield
+        assert surroundings(spare, scratch) == before
+        assert (before[1], before[3]) == ([], b"")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from saltext_repmgr.utils import hba
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import pg_settings
+from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import ConnectionFailed
 from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.errors import RepmgrError
@@ -29,9 +30,9 @@ from saltext_repmgr.utils.facts import Reach
 from saltext_repmgr.utils.lines import split_lines
 from saltext_repmgr.utils.scrub import scrub
 
-_START_SECONDS = 30
+_START_SECONDS = 120
 # Should the minion be killed meanwhile, the trial ends by itself.
-_LIFE_SECONDS = 60
+_LIFE_SECONDS = 180
 _INITDB_SECONDS = 300
 _MOST_WORDS = 1500
 # Relative to the data directory, which is another one here.
@@ -73,11 +74,9 @@ def objection(look):
         if not words:
             return ""
         keys = [k for k, spec in _without(look.spec) if not scratch.start(*_texts(look, spec))]
-    where = (
-        f"{' or '.join(keys)} in pillar"
-        if keys
-        else ("repmgr.postgres in pillar, or the other files of the server")
-    )
+    where = f"{' or '.join(keys)} in pillar"
+    if not keys:
+        where = "repmgr.postgres in pillar, or the other files of the server"
     return f"PostgreSQL does not start with this configuration: {words}. Correct {where}"
 
 
@@ -188,7 +187,10 @@ class _Scratch:
             except ConnectionFailed as err:
                 if err.kind is Reach.REJECTED and "the database system is" not in str(err):
                     return str(err)
-        return f"it was not ready after {_START_SECONDS} s"
+        raise CommandFailed(
+            f"PostgreSQL, tried with the new settings on a scratch directory, is not ready after"
+            f" {_START_SECONDS} s; nothing was written. Run again when this host has less to do"
+        )
 
     def _options(self):
         own = {
@@ -197,7 +199,7 @@ class _Scratch:
             "hba_file": self._conf / "pg_hba.conf",
             "ident_file": self._conf / "pg_ident.conf",
             # Debian's is what systemd knows the real server by.
-            "external_pid_file": "",
+            "external_pid_file": self._conf / "pid",
             "port": self._port,
             "archive_mode": "off",
             "fsync": "off",
@@ -278,7 +280,7 @@ class _Scratch:
         told = "; ".join(line.strip() for line in said if line.strip() and not _USUAL.match(line))
         told = told.replace(str(self._conf), self.layout.config_directory)
         told = told.replace(str(self._data), self.layout.data_directory)
-        return scrub(told)[:_MOST_WORDS].rstrip(".")
+        return scrub(told)[:_MOST_WORDS].rstrip(".") or "it ended without a word"
 
 
 def _free_port():
