@@ -131,7 +131,9 @@ def _packages(args: argparse.Namespace) -> None:
 def _watch(args: argparse.Namespace) -> None:
     with Screen() as screen:
         screen.section(args.title)
-        follow(args.argv, progress.pip(screen.doing), timeout=_WATCHED_SECONDS, env=pip_environment())
+        follow(
+            args.argv, progress.pip(screen.doing), timeout=_WATCHED_SECONDS, env=pip_environment()
+        )
         screen.event("installed")
 
 
