@@ -13,6 +13,7 @@ from tests.lab.screen import Screen
 from . import hosts
 from .orchestrate import COMMAND
 from .orchestrate import orchestrate
+from .returns import without_noise
 
 _REPLICATION_SECONDS = 10
 _SWITCHOVER_SECONDS = 180
@@ -86,7 +87,7 @@ def _move_primary(lab: Lab, screen: Screen) -> None:
     screen.doing("")
     screen.verbatim(done.stdout)
     if done.returncode:
-        raise LabError(f"the primary was not moved:\n{done.stderr}")
+        raise LabError(f"the primary was not moved:\n{without_noise(done.stderr)}")
 
 
 def _read(host: Host, row: str) -> str:

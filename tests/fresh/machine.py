@@ -40,8 +40,9 @@ _PIP_FILES = (
 _PATH = re.compile(r"(?:^|[\s='\"]|file://)(/[^\s'\"]+)")
 
 # No HOME, nothing in the environment, and files for nobody else: that, too, is found on machines.
-# The mounts are gone with the first process of the namespaces, and so is everything it started. As
-# on any machine, the root directory is a mount: no namespace could be made inside it otherwise.
+# The mounts are gone with the first process of the namespaces, and so is everything it started. The
+# root directory becomes that of the mount namespace: whoever enters it later, as the lab does with
+# its own, would find the root directory of this machine otherwise.
 _ENTER = """
 root=$1; shift
 mount --bind "$root" "$root"
@@ -49,7 +50,10 @@ mount --rbind /sys "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 umask 077
-exec chroot "$root" env -i "$@"
+cd "$root"
+pivot_root . .
+umount -l .
+exec env -i "$@"
 """
 
 

@@ -147,16 +147,8 @@ def run(
     :raises CommandTimeout: see ``timeout``.
     """
     command = [os.fspath(arg) for arg in argv]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        env=dict(CLEAN_ENV if env is None else env),
-    ) as process:
+    stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
+    with _started(command, env, stdin=stdin, stderr=subprocess.PIPE) as process:
         try:
             out, err = process.communicate(input, timeout)
         except subprocess.TimeoutExpired:
@@ -169,6 +161,21 @@ def run(
     if check and process.returncode:
         raise CommandError(shown or command, process.returncode, out, err, where)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _started(
+    command: list[str], env: Mapping[str, str] | None, *, stdin: int, stderr: int
+) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env=dict(CLEAN_ENV if env is None else env),
+    )
 
 
 def follow(
@@ -189,16 +196,7 @@ def follow(
     """
     command = [os.fspath(arg) for arg in argv]
     printed: list[str] = []
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        env=dict(CLEAN_ENV if env is None else env),
-    ) as process:
+    with _started(command, env, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT) as process:
         stdout = process.stdout
         assert stdout is not None
 
