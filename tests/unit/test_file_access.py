@@ -46,6 +46,10 @@ ALLOWED = {
         ".exists .touch handed.chmod handed.write_text open os.chmod os.chown work.mkdir",
         "a directory of its own below /tmp in which root alone writes; see _scratch there",
     ),
+    "utils/other_repmgrd.py": (
+        ".glob .read_text _UNIT_FILE.exists",
+        "/proc, and the unit of repmgrd in a directory of root's",
+    ),
     "utils/observe.py": (
         ".exists .read_text",
         "PostgreSQL's program, and SSH's public host keys in /etc/ssh",
@@ -57,8 +61,8 @@ ALLOWED = {
         "links and units below /etc/systemd",
     ),
     "utils/act.py": (
-        ".exists os.chmod",
-        "a directory of its own below /tmp; whether a path in a setting is there",
+        "os.chmod",
+        "a directory of its own below /tmp",
     ),
     "states/repmgr_daemon.py": ("file.managed", "the minion's own configuration directory, root's"),
     "utils/deliver.py": (

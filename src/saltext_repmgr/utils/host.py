@@ -281,9 +281,9 @@ def read_json(path):
 def holds(path, text, mode=None):
     """Return whether a file has exactly this text, and this mode (octal digits, str)."""
     try:
-        same = confined.read(path).rstrip() == text.rstrip()
+        same = confined.read(path, errors="surrogateescape").rstrip() == text.rstrip()
         return same and (mode is None or confined.status(path).st_mode & 0o7777 == int(mode, 8))
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return False
 
 

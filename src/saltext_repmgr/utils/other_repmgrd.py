@@ -22,9 +22,10 @@ def find(spec, layout):
 
     A host may have servers and daemons of other clusters: it is the one that this server knows.
     """
-    unit = host.units(observe.REPMGRD_UNIT)[observe.REPMGRD_UNIT]
-    own = unit.pid if _UNIT_FILE.exists() else None
-    candidates = [pid for pid in _processes() if pid != own]
+    candidates = list(_processes())
+    if candidates and _UNIT_FILE.exists():
+        own = host.units(observe.REPMGRD_UNIT)[observe.REPMGRD_UNIT].pid
+        candidates = [pid for pid in candidates if pid != own]
     if not candidates or host.postmaster_pid(layout.data_directory) is None:
         return None
     try:

@@ -1,5 +1,7 @@
 """Questions to a PostgreSQL server; each returns facts and raises when it cannot ask."""
 
+import contextlib
+
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils.existing import KEPT
@@ -29,7 +31,7 @@ SELECT s.system_identifier::text,
        current_setting('server_version_num')::int AS version,
        w.status AS receiver, coalesce(w.sender_host, k.host) AS upstream_host,
        w.sender_port AS upstream_port,
-       coalesce(w.conninfo, k.setting) AS conninfo,
+       w.conninfo AS used, k.setting AS configured,
        coalesce(nullif(current_setting('cluster_name'), ''), 'walreceiver') AS fallback_name,
        coalesce(w.slot_name, (SELECT setting FROM settings WHERE name = 'primary_slot_name'), '')
            AS slot_used,
@@ -136,27 +138,30 @@ def describe(connection, role):
         if facts["version"] >= 150000:
             found = db.rows(connection, _COLLATIONS)
             facts["collations"] = tuple(Collation(**row) for row in found)
-    facts |= _identity(facts.pop("conninfo"), facts.pop("fallback_name"))
+    connections = (facts.pop("used"), facts.pop("configured"))
+    facts |= _identity(connections, facts.pop("fallback_name"))
     facts["senders"] = tuple(Sender(**row) for row in facts["senders"])
     facts["pending"] = tuple(facts["pending"])
     facts["slots"] = tuple(Slot(**row) for row in facts["slots"])
     return Server(**facts)
 
 
-def _identity(conninfo, fallback):
-    """How a standby calls itself, given its ``primary_conninfo``; a password in that goes no
-    further."""
-    if not conninfo:
-        return {}
+def _identity(connections, fallback):
+    """How a standby calls itself; a password in its connection strings goes no further.
+
+    connections
+        The one it uses and the one it is configured with. The server does not quote what it says of
+        the former, so that it cannot always be read.
+    """
     from psycopg2 import ProgrammingError  # pylint: disable=import-outside-toplevel
     from psycopg2.extensions import parse_dsn  # pylint: disable=import-outside-toplevel
 
-    try:
-        found = parse_dsn(conninfo)
-    except ProgrammingError:
-        return {}
-    name = found.get("application_name") or fallback
-    return {"sends_as": name, "passfile": found.get("passfile", "")}
+    for text in filter(None, connections):
+        with contextlib.suppress(ProgrammingError):
+            found = parse_dsn(text)
+            name = found.get("application_name") or fallback
+            return {"sends_as": name, "passfile": found.get("passfile", "")}
+    return {}
 
 
 def _record(row):

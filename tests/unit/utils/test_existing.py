@@ -114,8 +114,8 @@ def test_but_not_below_what_slots_need(spec):
     settings, (held,) = limits.settle(spec, NODES["node1"], observed)
     assert settings["wal_level"] == "logical"
     assert held.line == (
-        "wal_level stays logical and is not replica yet: the logical slot(s) app need that; drop"
-        " them first"
+        "wal_level stays logical for now instead of replica: the logical slot(s) app need that;"
+        " drop them first"
     )
 
 

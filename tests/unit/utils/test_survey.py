@@ -185,7 +185,7 @@ def with_server(**changes):
         (
             "node3",
             with_server(upstream_host="10.9.9.9"),
-            "it streams from 10.9.9.9 and has to stream from node1",
+            "it streams from 10.9.9.9 and has to stream from node1 (10.0.0.1)",
             False,
         ),
         ("node2", with_server(timeline=0), "on timeline 0, the primary is on 1", True),
