@@ -43,6 +43,10 @@ packages of {{ node.node }}:
     - require:
       - file: /etc/postgresql-common/createcluster.d/repmgr.conf
 
+# Before its configuration, and the way into the servers, are others.
+other repmgrd of {{ node.node }}:
+  repmgr_daemon.other_repmgrd_stopped
+
 # Where repmgr leaves its events.
 {{ node.spool }}:
   file.directory:
@@ -63,6 +67,7 @@ packages of {{ node.node }}:
     - contents: {{ node.repmgr_conf_text | tojson }}
     - mode: '0644'
     - require:
+      - repmgr_daemon: other repmgrd of {{ node.node }}
       - pkg: packages of {{ node.node }}
       - file: {{ node.spool }}
       - repmgr_daemon: {{ node.guard_directory }}

@@ -54,6 +54,11 @@ cluster of {{ node.node }}:
     - require:
       - repmgr_pg: cluster of {{ node.node }}
 
+ALTER SYSTEM of {{ node.node }}:
+  repmgr_pg.altered_reset:
+    - require:
+      - file: {{ node.settings_file }}
+
 {{ node.service }}:
   repmgr_pg.running:
     - watch:
@@ -61,6 +66,7 @@ cluster of {{ node.node }}:
       - repmgr_pg: {{ node.hba_file }}
     - require:
       - file: {{ node.pg_ctl_file }}
+      - repmgr_pg: ALTER SYSTEM of {{ node.node }}
 
 {%- if plan.role != 'standby' %}
 

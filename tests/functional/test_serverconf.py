@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from saltext_repmgr.utils import act
 from saltext_repmgr.utils import serverconf
 from saltext_repmgr.utils.serverconf import Pending
 
@@ -64,6 +65,65 @@ def test_a_setting_that_needs_a_restart(spare, ask):
     assert ask() == Pending("", "", waiting)
     spare.stop().start()
     assert ask() == NOTHING
+
+
+def test_a_setting_that_was_removed_and_needs_a_restart(spare, ask):
+    # PostgreSQL's row about it has neither a name nor a file.
+    with spare.conf.open("a") as handle:
+        handle.write("track_commit_timestamp = on\n")
+    spare.stop().start()
+    text = spare.conf.read_text()
+    spare.conf.write_text(text.replace("track_commit_timestamp = on\n", ""))
+    assert ask().errors == ""
+    assert ask(serverconf.reload) == Pending("", "", "track_commit_timestamp")
+    assert ask() == Pending("", "", "track_commit_timestamp")
+    spare.stop().start()
+    assert ask() == NOTHING
+
+
+def test_another_spelling_of_the_data_directory_waits_for_nothing(spare, ask):
+    path = spare.etc / "postgresql.conf"
+    spelled = f"data_directory '{spare.data}/'\n".encode()
+    path.write_bytes(path.read_bytes() + b"# f\xfcr\n" + spelled)
+    assert ask() == Pending(str(path), "", "")
+    assert ask(serverconf.reload) == NOTHING
+    assert act.configured_data_directory(spare.layout) == str(spare.data)
+
+
+def test_what_outranks_our_file_is_told(spare, ask):
+    ours = spare.etc / "conf.d/90-ours.conf"
+    ours.write_text("work_mem = '7MB'\nwal_log_hints = on\nmax_wal_senders = 7\n")
+    last = spare.etc / "conf.d/zz-theirs.conf"
+    last.write_text("max_wal_senders = 9\nwal_log_hints = true\n")
+    spare.sql("ALTER SYSTEM SET work_mem = '6MB'")
+    found = ask(lambda connection: serverconf.configuration(connection, str(ours)))
+    overrides = {(o.name, o.value, o.file, o.line) for o in found.overrides}
+    automatic = f"{spare.data}/postgresql.auto.conf"
+    assert overrides == {
+        ("work_mem", "6MB", automatic, 3),
+        ("max_wal_senders", "9", str(last), 1),
+    }
+    assert found.included is True
+    assert found.others["max_wal_senders"] == "9"
+
+
+def test_a_file_that_is_not_included_is_told(spare, ask):
+    ours = spare.etc / "conf.d/90-ours.conf"
+    ours.write_text("work_mem = '7MB'\n")
+    path = spare.etc / "postgresql.conf"
+    path.write_text(path.read_text().replace("include_dir", "#include_dir"))
+    found = ask(lambda connection: serverconf.configuration(connection, str(ours)))
+    assert found.included is False
+
+
+def test_what_will_need_a_restart_is_known_before(spare, ask):
+    before = spare.sql("SHOW shared_preload_libraries")
+    settings = {
+        **{"shared_preload_libraries": before, "shared_buffers": "16MB", "hot_standby": True},
+        **{"max_wal_senders": 11, "wal_level": "logical", "work_mem": "9MB"},
+    }
+    found = ask(lambda c: serverconf.restarted_for(c, spare.layout, settings))
+    assert found == ["max_wal_senders", "wal_level"]
 
 
 def test_a_broken_line_of_pg_hba(spare, ask):

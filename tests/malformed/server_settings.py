@@ -98,6 +98,24 @@ SETTINGS = [
         "write latest",
     ),
     one(
+        "recovery target",
+        "postgres:settings:recovery_target_time",
+        "2020-01-01",
+        "promote itself, remove it",
+    ),
+    one(
+        "what follows a target",
+        "postgres:settings:recovery_target_action",
+        "promote",
+        "promote itself, remove it",
+    ),
+    one(
+        "a file that promotes",
+        "postgres:settings:promote_trigger_file",
+        "/tmp/promote",
+        "promote itself, remove it",
+    ),
+    one(
         "archiving without command",
         "postgres:settings:archive_mode",
         True,

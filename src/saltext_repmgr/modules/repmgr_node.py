@@ -19,6 +19,7 @@ from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import observe as observing
 from saltext_repmgr.utils import packages
 from saltext_repmgr.utils import pause as pausing
+from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import rotate
 from saltext_repmgr.utils import router_observe
 from saltext_repmgr.utils import upkeep
@@ -263,8 +264,8 @@ def settings():
         salt node1 repmgr_node.settings
     """
     look = Look(__pillar__, __opts__, __context__)
-    _, held = limits.settle(look.spec, look.node, look.seen)
-    return {"text": limits.text_of(look), "held": [h.line for h in held]}
+    settings, held = limits.of_look(look)
+    return {"text": pg_settings.render(settings), "held": [h.line for h in held]}
 
 
 @translated

@@ -277,9 +277,20 @@ def standby_cloned(name):
         act.start_clone(layout, conninfo, source.id)
     _watch_clone(look, source)
     data = act.finish_clone(layout)
+    note += _take_over_settings(look)
     look.again()
     identifier = data.control.system_identifier
     return result(name, f"cloned from {source.name}: system identifier {identifier}{note}", changes)
+
+
+def _take_over_settings(look):
+    """Give a clone the primary's settings where the package has configured a server already. A
+    member keeps the configuration that it has; where there is none it is made with them."""
+    if not look.seen.configured or look.seen.member:
+        return ""
+    primary = look.spec.nodes[look.plan.primary]
+    notes = act.take_over_settings(look.spec, look.layout, primary)
+    return "".join(f"; {line}" for line in notes)
 
 
 _DATA_STEPS = (Step.MOVE_ASIDE, Step.DISCARD_PARTIAL, Step.CLONE)

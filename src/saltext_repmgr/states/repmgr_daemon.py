@@ -13,6 +13,7 @@ import time
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import host
+from saltext_repmgr.utils import other_repmgrd
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils import wanted
 from saltext_repmgr.utils.boundary import reported
@@ -37,6 +38,34 @@ def __virtual__():
 
 def _look():
     return Look(__pillar__, __opts__, __context__)
+
+
+@reported
+def other_repmgrd_stopped(name):
+    """
+    Have no repmgrd on this node that somebody else started. It would go on with its former
+    configuration: it could take a primary for lost that does not let it in any more.
+
+    Until the step ``daemons`` of the run nobody is promoted.
+
+    name
+        Anything.
+
+    .. code-block:: yaml
+
+        other repmgrd of this node:
+          repmgr_daemon.other_repmgrd_stopped: []
+    """
+    spec, node, layout = wanted.subject(__pillar__, __opts__["id"])
+    pid = other_repmgrd.find(spec, layout)
+    if pid is None:
+        return result(name, "there is none")
+    changes = {"repmgrd": {"old": f"process {pid}, started by other hands", "new": "stopped"}}
+    later = "until repmgrd.service of this extension runs, no standby is promoted"
+    if __opts__["test"]:
+        return result(name, f"repmgrd of {node.name} would be stopped; {later}", changes)
+    other_repmgrd.stop(pid)
+    return result(name, f"repmgrd of {node.name} is stopped; {later}", changes)
 
 
 @reported

@@ -58,10 +58,13 @@ def upstream_followed(name):
     if look.test:
         return result(name, f"would follow {plan.source}: {action.reason}", changes)
     old = membership.moved_from(spec, look.seen, plan)
+    slot = membership.former_slot(look.seen, spec.nodes[plan.source], upstreams.slot_of(spec, node))
     membership.follow(spec, node, look.layout, spec.nodes[plan.source])
     note = ""
     if old is not None and membership.drop_member_slot(spec, old, node.slot):
         note = f"; its slot on {old.name} is dropped"
+    if slot and membership.drop_member_slot(spec, spec.nodes[plan.source], slot):
+        note += f"; its former slot {slot} on {plan.source} is dropped"
     look.again()
     return result(name, f"follows {plan.source}: {action.reason}{note}", changes)
 

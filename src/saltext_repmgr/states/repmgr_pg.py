@@ -7,6 +7,8 @@ What Salt's own ``postgres_*`` states do, they do; these are for what they lack.
 from pathlib import Path
 
 from saltext_repmgr.utils import act
+from saltext_repmgr.utils import existing
+from saltext_repmgr.utils import hba
 from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import membership
 from saltext_repmgr.utils import serverconf
@@ -19,6 +21,7 @@ from saltext_repmgr.utils.errors import Refused
 from saltext_repmgr.utils.facts import Content
 from saltext_repmgr.utils.look import Look
 from saltext_repmgr.utils.plan import Step
+from saltext_repmgr.utils.spec import Layout
 from saltext_repmgr.utils.spec import Role
 
 __virtualname__ = "repmgr_pg"
@@ -51,6 +54,9 @@ def cluster_present(name):
     look = _look()
     layout, create = look.layout, look.todo(Step.CREATE)
     what = f"{layout.version}/{layout.cluster}"
+    if look.seen.configured and not look.seen.installed:
+        # A dry run: its packages come first.
+        return result(name, f"{what} is configured")
     if look.seen.configured:
         return _configured(name, what, layout, create)
     content = look.seen.data.content
@@ -62,12 +68,13 @@ def cluster_present(name):
         return result(name, f"would make {what}: {reason}", changes)
     if not create and content is not Content.POSTGRES:
         raise CommandFailed(f"{layout.data_directory} holds no data to configure a server for")
-    settings = {}
+    settings, notes = {}, []
     if look.plan.role is Role.STANDBY:
-        settings = act.portable_settings(look.spec, layout, look.spec.nodes[look.plan.primary])
+        primary = look.spec.nodes[look.plan.primary]
+        settings, notes = act.portable_settings(look.spec, layout, primary)
     act.create_cluster(look.spec, layout, settings)
     look.again()
-    return result(name, f"made {what}", changes)
+    return result(name, "; ".join([f"made {what}", *notes]), changes)
 
 
 def _configured(name, what, layout, create):
@@ -115,16 +122,45 @@ def hba_present(name):
             raise CommandFailed(f"{name} does not exist; the server is not configured yet")
         changes = {name: {"old": None, "new": "made, with a block of ours"}}
         return result(name, "would be made with the server's configuration", changes)
-    return __states__["file.blockreplace"](
-        name,
-        marker_start="# repmgr, written by Salt: begin",
-        marker_end="# repmgr, written by Salt: end",
-        content=content,
-        prepend_if_not_found=True,
-        backup=False,
-        append_newline=True,
-        show_changes=not secret,
-    )
+    before = Path(name).read_bytes()
+    after = hba.with_block(before, content.encode())
+    if after == before:
+        return result(name, "has the cluster's lines")
+    shown = "changed; a line of it carries a secret" if secret else hba.difference(before, after)
+    changes = {name: {"diff": shown}}
+    if not __opts__["test"]:
+        act.replace_as_owner(name, after, Layout.os_user)
+    return result(name, "a block of ours at its head", changes)
+
+
+@reported
+def altered_reset(name):
+    """
+    Have nothing in ``postgresql.auto.conf`` that keeps this node from its work in the cluster: what
+    ALTER SYSTEM said against a setting that repmgr needs, and targets of a former recovery, at which
+    a standby would stop or promote itself. All else that ALTER SYSTEM said stays.
+
+    name
+        Anything.
+
+    .. code-block:: yaml
+
+        ALTER SYSTEM of this node:
+          repmgr_pg.altered_reset: []
+    """
+    look = _look()
+    gone = limits.resets(look)
+    if not gone:
+        return result(name, "nothing in postgresql.auto.conf has to go")
+    changes = {reset.name: {"old": reset.value, "new": None} for reset in gone}
+    words = "; ".join(reset.line for reset in gone)
+    if look.test:
+        return result(name, f"would be done: {words}", changes)
+    with look.connection() as connection:
+        serverconf.reset(connection, gone)
+    look.again()
+    left = limits.resets(look)
+    return result(name, words, changes, result=not left)
 
 
 @reported
@@ -151,30 +187,53 @@ def running(name, restart=None):
     look = _look()
     if not look.seen.running:
         return _start(name, look)
-    with look.connection() as connection:
-        pending = serverconf.pending(connection)
-        changes = {}
-        if pending.stale_files:
-            changes["configuration"] = {"old": "older than its files", "new": "reloaded"}
-            if look.test:
-                return result(name, f"would be reloaded for {pending.stale_files}", changes)
-            pending = serverconf.reload(connection)
-    if pending.errors:
-        raise CommandFailed(f"the old configuration stays in force, the new one: {pending.errors}")
     if restart is None:
         restart = look.seen.server.record(look.node.id) is None
-    if pending.restart and restart:
-        changes["server"] = {"old": f"needs a restart for {pending.restart}", "new": "restarted"}
+    if look.test and look.plan.action(Step.CLONE):
+        # What runs now is put aside before.
+        return _start(name, look)
+    with look.connection() as connection:
+        pending, changes = serverconf.pending(connection), {}
+        if pending.stale_files:
+            changes["configuration"] = {"old": "older than its files", "new": "reloaded"}
+            if not look.test:
+                pending = serverconf.reload(connection)
+        _require_included(connection, look)
+        due = _due(connection, look, pending) if look.test else pending.restart
+    if pending.errors:
+        raise CommandFailed(f"the old configuration stays in force, the new one: {pending.errors}")
+    if due and restart:
+        changes["server"] = {"old": f"needs a restart for {due}", "new": "restarted"}
         if look.test:
-            return result(name, f"would be restarted for {pending.restart}", changes)
+            ends = f"{look.seen.server.clients} client session(s) end"
+            return result(name, f"would be restarted for {due}; {ends}", changes)
+        act.check_next_start(look.layout, look.seen.server)
         act.restart(look.spec, look.layout)
         look.again()
-        return result(name, f"restarted for {pending.restart}", changes)
-    notes = [h.line for h in limits.settle(look.spec, look.node, look.seen)[1]]
-    if pending.restart:
-        notes.insert(0, f"a restart is needed for {pending.restart}")
+        return result(name, f"restarted for {due}", changes)
+    held = limits.of_look(look)[1]
+    notes = [h.line for h in held if h.name != limits.SYNCHRONOUS]
+    if due:
+        notes.insert(0, f"a restart is needed for {due}")
     note = "".join(f"; {line}" for line in notes) + (f" ({survey.RESTART})" if notes else "")
+    note += "".join(f"; {h.line}" for h in held if h.name == limits.SYNCHRONOUS)
+    if look.test and pending.stale_files:
+        note = f", and would be reloaded for {pending.stale_files}{note}"
     return result(name, f"running{note}", changes)
+
+
+def _due(connection, look, pending):
+    """Return the settings that will wait for a restart, once this run has written them."""
+    settings, _ = limits.of_look(look)
+    gone = {reset.name for reset in limits.resets(look)}
+    others = {n for n in pending.restart.split(", ") if n not in gone and n not in settings}
+    found = serverconf.restarted_for(connection, look.layout, settings)
+    return ", ".join(sorted({*filter(None, others), *found}))
+
+
+def _require_included(connection, look):
+    if not serverconf.configuration(connection, look.layout.settings_file).included:
+        raise Refused(f"{existing.NOT_INCLUDED}: {existing.INCLUDE}")
 
 
 def _start(name, look):
@@ -184,13 +243,20 @@ def _start(name, look):
         raise Refused("the server is down, and the plan of this node does not start it")
     if look.test:
         return result(name, f"would be started: {action.reason}", changes)
+    note = ""
+    if look.seen.data.backup_label and look.seen.data.standby:
+        # A copy that was not started yet.
+        gone = act.forget_recovery(look.spec, look.layout)
+        words = ", ".join(f"{n} = '{value}'" for n, value in gone.items())
+        note = words and f"; left of a recovery of its source and reset: {words}"
     act.start(look.spec, look.layout)
     look.again()
     with look.connection() as connection:
         errors = serverconf.pending(connection).errors
+        _require_included(connection, look)
     if errors:
         raise CommandFailed(f"started, but its configuration has errors: {errors}")
-    return result(name, f"started: {action.reason}", changes)
+    return result(name, f"started: {action.reason}{note}", changes)
 
 
 @reported

@@ -8,13 +8,13 @@ import datetime
 import json
 import os
 import pwd
-import re
 import shutil
 import signal
 import time
 from pathlib import Path
 
 from saltext_repmgr.utils import db
+from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import host
 from saltext_repmgr.utils import limits
 from saltext_repmgr.utils import observe
@@ -60,6 +60,8 @@ host    replication     all             ::1/128                 scram-sha-256
 """
 
 
+# Read before the file that pillar's settings are in.
+_CLONED = "80-cloned.conf"
 _CLONE_HEADER = "# As on the server this one was cloned from, at that time. Yours to change.\n"
 
 
@@ -101,38 +103,76 @@ def _lay_out_configuration(layout, settings):
 
 
 def portable_settings(spec, layout, source):
-    """Return the settings in the source's own configuration files that a clone needs too.
-
-    A standby with a smaller ``max_connections`` than its primary does not start, and one
-    with another ``timezone`` answers differently after a failover. Left out is what is of
-    the other host, and paths to what is not on this one.
-    """
+    """Return ``(settings, notes)``, what a clone needs of the source's configuration; see
+    :func:`saltext_repmgr.utils.existing.portable`."""
     with observe.member_connection(spec, source) as connection:
-        found = db.rows(
+        rows = db.rows(
             connection,
-            "SELECT name, current_setting(name) AS value FROM pg_settings"
-            " WHERE source = 'configuration file' AND name <> ALL(%(local)s)"
-            " AND sourcefile NOT LIKE %(ours)s",
-            {"local": list(_LOCAL_SETTINGS), "ours": "%/" + Path(layout.settings_file).name},
+            "SELECT name, current_setting(name) AS value, sourcefile FROM pg_settings"
+            " WHERE source = 'configuration file'",
         )
-    return {
-        row["name"]: row["value"]
-        for row in found
-        if not row["value"].startswith("/") or Path(row["value"]).exists()
-    }
+    return existing.portable(
+        [(row["name"], row["value"], row["sourcefile"] or "") for row in rows],
+        Path(layout.settings_file).name,
+        spec.postgres.settings,
+        lambda path: not host.attempt(["test", "-r", path], user=layout.os_user).returncode,
+    )
 
 
-_LOCAL_SETTINGS = (
-    *("data_directory", "config_file", "hba_file", "ident_file", "external_pid_file"),
-    *("listen_addresses", "port", "unix_socket_directories", "cluster_name"),
-    *("primary_conninfo", "primary_slot_name", "promote_trigger_file", "stats_temp_directory"),
-)
+def take_over_settings(spec, layout, source):
+    """Give a clone the settings of its source beside a configuration that is there already, and
+    return what is to be said of them."""
+    settings, notes = portable_settings(spec, layout, source)
+    text = pg_settings.render(settings, header=_CLONE_HEADER)
+    write(f"{layout.config_directory}/conf.d/{_CLONED}", text, "0644")
+    return notes
+
+
+def forget_recovery(spec, layout):
+    """Have a clone that was not started yet know nothing of a recovery of its source, and return
+    ``{name: value}`` of what is left behind.
+
+    A copy has the source's ``postgresql.auto.conf``. With a recovery target in it the standby would
+    stop there, or promote itself.
+    """
+    asked = {*spec.postgres.settings, *spec.settings}
+    automatic = f"{layout.data_directory}/postgresql.auto.conf"
+    found = {}
+    for name in existing.CLONE:
+        if name in asked or name == "promote_trigger_file" and layout.version >= 16:
+            continue
+        # Nothing but that file.
+        argv = [f"{layout.bindir}/postgres", "-D", layout.data_directory, "-C", name]
+        argv += ["-c", f"config_file={automatic}"]
+        found[name] = host.ask(argv, user=layout.os_user).strip()
+    found = existing.left_over(found, existing.CLONE)
+    lines = "".join(f"{name} = '{existing.CLONE[name]}'\n" for name in found)
+    if found:
+        append = ["sh", "-c", 'printf "%s" "$2" >> "$1"', "sh", automatic, f"\n{lines}"]
+        host.change(append, user=layout.os_user)
+    return found
+
+
+def check_next_start(layout, server_):
+    """Refuse to stop a server that would not start again with its slots.
+
+    server_
+        The :class:`~saltext_repmgr.utils.facts.Server` that runs.
+    """
+    values = {name: host.setting(layout, name) for name in ("wal_level", "max_replication_slots")}
+    objection = existing.start_objection(values, server_.slots)
+    if objection:
+        raise Refused(
+            f"{layout.service} is not restarted, as it would not start again: {objection}. Correct"
+            " that ('salt NODE repmgr_pg.settings' shows the file each value comes from), or drop"
+            " the slots"
+        )
 
 
 def configured_data_directory(layout):
-    """Return the data directory that Debian's configuration of the cluster names, or ''."""
-    text = Path(layout.config_directory, "postgresql.conf").read_text(encoding="utf-8")
-    return (re.findall(r"^\s*data_directory\s*=\s*'([^']*)'", text, re.MULTILINE) or [""])[-1]
+    """Return the data directory that Debian's configuration of the cluster names, as the server's
+    own program reads it."""
+    return os.path.normpath(host.setting(layout, "data_directory"))
 
 
 def move_aside(layout):
@@ -353,6 +393,19 @@ def write(name, text, mode):
     new.write_text(text, encoding="utf-8")
     new.chmod(int(mode, 8))
     new.replace(path)
+
+
+def replace_as_owner(name, content, user):
+    """Replace a file at once, as the user whose directory it is in; its mode stays.
+
+    content
+        Bytes. They reach nobody's argument list.
+    """
+    script = 'umask 077; cat > "$1.new" && chmod --reference="$1" "$1.new" && mv "$1.new" "$1"'
+    text = content.decode("utf-8", "surrogateescape")
+    done = host.attempt(["sh", "-c", script, "sh", str(name)], user=user, text=text)
+    if done.returncode:
+        raise CommandFailed(f"{name} could not be written as {user}: {done.stderr.strip()}")
 
 
 def match_limits(layout, seen, primary):

@@ -49,7 +49,10 @@ def reported(function):
             dry = function.__globals__["__opts__"]["test"]
             return {**done, "result": None} if dry and done["changes"] and done["result"] else done
         except (RepmgrError, CommandExecutionError, SaltInvocationError) as err:
-            return {"name": name, "result": False, "changes": {}, "comment": str(err)}
+            failed = {"name": name, "result": False, "changes": {}, "comment": str(err)}
+            # Salt calls mod_watch for a state without changes, also for one that failed, and takes
+            # its answer for that of the state.
+            return {**failed, "skip_watch": True}
 
     return wrapper
 

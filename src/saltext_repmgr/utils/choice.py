@@ -107,4 +107,7 @@ def _first(spec, own):
             problem=f"{first} is empty, but another node was a member and holds data: {listed}."
             " If that data counts, give that node 'role: primary' in pillar; if not, move it away",
         )
-    return Choice(first, f"{first} is pillar's role: primary and no cluster exists", new=True)
+    reason = f"{first} is pillar's role: primary and no cluster exists"
+    if not bare:
+        reason += f"; {own[first].data.path} there is taken over as the first primary"
+    return Choice(first, reason, new=True)

@@ -142,6 +142,36 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Override:
+    """A line of another file that outranks one of ours."""
+
+    name: str
+    value: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the configuration files of a server say besides our settings file.
+
+    others
+        The settings that :mod:`saltext_repmgr.utils.existing` knows, as the other files have them.
+    altered
+        Those of ``others`` that come from ALTER SYSTEM.
+    overrides
+        The lines that outrank lines of our file.
+    included
+        Whether the server reads our file, if there is one.
+    """
+
+    others: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    altered: tuple[str, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    included: bool = True
+
+
+@dataclass(frozen=True)
 class Server:
     """A PostgreSQL server that answered."""
 
@@ -157,6 +187,10 @@ class Server:
     receiver: str | None = None  # state of the WAL receiver
     upstream_host: str | None = None  # what it streams from, or is configured to
     upstream_port: int | None = None
+    # How a standby calls itself where it streams from, with which password file and which slot.
+    sends_as: str | None = None
+    passfile: str | None = None
+    slot_used: str | None = None
     senders: tuple[Sender, ...] = ()
     nodes: tuple[NodeRecord, ...] | None = None  # None: no repmgr metadata
     slots: tuple[Slot, ...] = ()
@@ -178,6 +212,11 @@ class Server:
     # LIMITS as other files than ours say; asked of this node's own server only.
     other_limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
     pending: tuple[str, ...] = ()  # settings that wait for a restart
+    synchronous: str | None = None  # synchronous_standby_names, as it runs
+    # What a default must not lower (utils/existing.py), as it runs.
+    kept: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # Asked of this node's own server only.
+    configuration: Configuration = Configuration()
     extension: str | None = None  # version of repmgr's extension in the metadata database
     extension_offered: str | None = None  # the one that the installed packages bring
 

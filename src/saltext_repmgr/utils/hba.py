@@ -1,5 +1,6 @@
 """Rules of pg_hba.conf: read, write, compare with what the server reports."""
 
+import difflib
 import ipaddress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -292,3 +293,27 @@ def _router_rules(spec):
 def block(rules):
     """The lines of the given rules as text that ends with a newline."""
     return "".join(f"{rule}\n" for rule in rules)
+
+
+_BEGIN, _END = b"# repmgr, written by Salt: begin\n", b"# repmgr, written by Salt: end\n"
+
+
+def with_block(text, block):
+    """Return a ``pg_hba.conf`` with our block, at its head where it has none; the other lines stay
+    as they are, in whatever encoding.
+
+    text, block
+        The file, and the lines of the block (bytes).
+    """
+    ours = _BEGIN + block.rstrip(b"\n") + b"\n" + _END
+    if text and not text.endswith(b"\n"):
+        text += b"\n"
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    return before + ours + after if begin and end else ours + text
+
+
+def difference(before, after):
+    """Return the difference of two versions of a file (bytes) for people."""
+    old, new = (b.decode(errors="replace").splitlines(keepends=True) for b in (before, after))
+    return "".join(difflib.unified_diff(old, new))

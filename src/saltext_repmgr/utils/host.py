@@ -46,16 +46,21 @@ def ask(argv, timeout=_TIMEOUT, user=None):
     return done.stdout
 
 
-def attempt(argv, timeout=_TIMEOUT, user=None):
-    """Run a program as :func:`ask` does, but return how it ended, whatever that is."""
+def attempt(argv, timeout=_TIMEOUT, user=None, text=""):
+    """Run a program as :func:`ask` does, but return how it ended, whatever that is.
+
+    text
+        What it reads; bytes in any encoding are kept by ``surrogateescape``.
+    """
     try:
         return subprocess.run(
             argv,
             check=False,
             capture_output=True,
-            text=True,
             timeout=timeout,
-            stdin=subprocess.DEVNULL,
+            input=text,
+            encoding="utf-8",
+            errors="surrogateescape" if text else "replace",
             env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
             **(as_user(user) if user else {}),
         )
@@ -77,6 +82,30 @@ def as_user(name):
         raise NotInstalledError(f"this host has no user {name}: install postgresql") from None
     groups = os.getgrouplist(name, account.pw_gid)
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
+
+
+def setting(layout, name, settings=()):
+    """Return a setting as the server of a cluster would have it after its next start: the server's
+    own program reads its files, in the unit that it counts in.
+
+    settings
+        ``{name: value}`` of what would be in its files besides, and outrank all else.
+
+    Raises :class:`~saltext_repmgr.utils.errors.CommandFailed` where it cannot read them.
+    """
+    argv = [f"{layout.bindir}/postgres", "-D", layout.config_directory, "-C", name]
+    for key, value in dict(settings).items():
+        argv += ["-c", f"{key}={value}"]
+    return ask(argv, user=layout.os_user).rstrip("\n")
+
+
+def next_start(layout, names):
+    """Return ``{name: value}`` of settings as a server would have them after its next start; empty
+    where its program cannot read its files."""
+    try:
+        return {name: setting(layout, name) for name in names}
+    except CommandFailed:
+        return {}
 
 
 def control_file(layout, path=None):
@@ -209,7 +238,8 @@ def read_json(path):
 def holds(path, text, mode=None):
     """Return whether a file has exactly this text, and this mode (octal digits, str)."""
     try:
-        same = Path(path).read_text(encoding="utf-8").rstrip() == text.rstrip()
+        found = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        same = found.rstrip() == text.rstrip()
         return same and (mode is None or Path(path).stat().st_mode & 0o7777 == int(mode, 8))
     except OSError:
         return False

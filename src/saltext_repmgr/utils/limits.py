@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils.facts import LIMITS
 from saltext_repmgr.utils.facts import Content
@@ -17,6 +18,8 @@ from saltext_repmgr.utils.plan import primaries
 from saltext_repmgr.utils.plan import visible
 from saltext_repmgr.utils.spec import ClusterSpec
 from saltext_repmgr.utils.spec import NodeSpec
+
+SYNCHRONOUS = "synchronous_standby_names"
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,16 @@ class Held:
     """
 
     name: str
-    asked: int
-    value: int
+    asked: int | str
+    value: int | str
     reason: str
 
     @property
     def line(self):
         """All of it in one line."""
-        return f"{self.name} stays {self.value} and is not {self.asked} yet: {self.reason}"
+        return (
+            f"{self.name} stays {self.value or 'empty'} and is not {self.asked} yet: {self.reason}"
+        )
 
 
 def asked(settings: Mapping[str, object], seen: Observation):
@@ -65,13 +70,52 @@ def hold(spec: ClusterSpec, node: NodeSpec, seen: Observation, settings: Mapping
     live = primaries(spec, servers)
     if node.is_witness or len(live) > 1:
         return ()
+    found = {h.name: h for h in (*_in_use(seen, settings), *_unconfirmed(spec, node, seen))}
     bound = _above(spec, servers, node) if live == [node.name] else _floor(seen, servers, live)
-    found = []
     for name, value in asked(settings, seen).items():
         held, reason = bound(name, value)
         if held != value:
-            found.append(Held(name, value, held, reason))
-    return tuple(found)
+            found[name] = Held(name, value, held, reason)
+    return tuple(found.values())
+
+
+def _unconfirmed(spec, node, seen):
+    """A server at work does not begin to wait for standbys that are not there: its clients would."""
+    server = seen.server
+    if server is None or server.in_recovery or server.synchronous != "":
+        return
+    number, names = pg_settings.confirming(spec, node)
+    here = {s.application_name for s in server.senders if s.state == "streaming"} & {*names}
+    if len(here) < number:
+        asked_for = pg_settings.server_settings(spec, node)[SYNCHRONOUS]
+        why = f"it takes {number} of {', '.join(names)} to confirm a commit, and {len(here)} stream"
+        yield Held(SYNCHRONOUS, asked_for, "", why)
+
+
+def waits_for_standbys(spec, node, seen):
+    """Whether a primary has to be looked at again once its standbys are there."""
+    return any(_unconfirmed(spec, node, seen))
+
+
+def _in_use(seen, settings):
+    """What slots and senders need: the server would not start with less, or let somebody down."""
+    server = seen.server
+    if server is None:
+        return
+    logical = [s.slot_name for s in server.slots if s.slot_type == "logical"]
+    level = settings.get("wal_level", "logical")
+    if logical and level != "logical":
+        why = f"the logical slot(s) {', '.join(logical)} need that; drop them first"
+        yield Held("wal_level", level, "logical", why)
+    in_use = {
+        "max_replication_slots": (server.max_replication_slots, f"{len(server.slots)} slots exist"),
+        "max_wal_senders": (server.max_wal_senders, f"{len(server.senders)} senders are in use"),
+    }
+    counts = {"max_replication_slots": len(server.slots), "max_wal_senders": len(server.senders)}
+    for name, (has, why) in in_use.items():
+        value = settings.get(name)
+        if isinstance(value, int) and value < counts[name]:
+            yield Held(name, value, has, why)
 
 
 def _above(spec, servers, node):
@@ -135,10 +179,27 @@ def why_paused(servers, name, primary):
     )
 
 
-def settle(spec: ClusterSpec, node: NodeSpec, seen: Observation):
+def wanted(spec: ClusterSpec, node: NodeSpec, seen: Observation, next_start=()):
+    """Return what is to be written on a node, but for what is held back.
+
+    next_start
+        What a server that is down would start with, as far as it is known.
+    """
+    servers = visible(seen)
+    live = primaries(spec, servers)
+    files, running, primary = dict(next_start), {}, {}
+    if seen.server is not None:
+        files, running = seen.server.configuration.others, seen.server.kept
+    if len(live) == 1 and live != [node.name] and not node.is_witness:
+        primary = servers[live[0]].kept
+    found = existing.combine(files, running, primary)
+    return pg_settings.server_settings(spec, node, found)
+
+
+def settle(spec: ClusterSpec, node: NodeSpec, seen: Observation, next_start=()):
     """Return ``(settings, held)``: all that is to be written on a node now, and the
     :class:`Held` among it."""
-    settings = pg_settings.server_settings(spec, node)
+    settings = wanted(spec, node, seen, next_start)
     held = hold(spec, node, seen, settings)
     return apply(settings, held), held
 
@@ -162,10 +223,22 @@ def raised(text, ran_with: Mapping[str, int], needed: Mapping[str, int]):
     return "".join(header + sorted(line for line in lines if not line.startswith("#")))
 
 
+def of_look(look):
+    """Return :func:`settle` of a :class:`~saltext_repmgr.utils.look.Look`'s node."""
+    return settle(look.spec, look.node, look.seen, look.next_start)
+
+
 def text_of(look):
     """Return what the settings file of a :class:`~saltext_repmgr.utils.look.Look`'s node is to
     hold now."""
-    return pg_settings.render(settle(look.spec, look.node, look.seen)[0])
+    return pg_settings.render(of_look(look)[0])
+
+
+def resets(look):
+    """Return the :class:`~saltext_repmgr.utils.existing.Reset` that a
+    :class:`~saltext_repmgr.utils.look.Look`'s node needs."""
+    asked_for = {*look.spec.postgres.settings, *look.spec.settings}
+    return existing.resets(of_look(look)[0], look.seen, asked_for)
 
 
 def apply(settings: Mapping[str, object], held):

@@ -7,6 +7,8 @@ them, not a dozen; what a state is about to act on is always observed anew.
 import dataclasses
 import time
 
+from saltext_repmgr.utils import existing
+from saltext_repmgr.utils import host
 from saltext_repmgr.utils import observe
 from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import wanted
@@ -45,6 +47,15 @@ class Look:
         if self._plan is None:
             self._plan = plan.decide(self.spec, self.node, self.seen, self.run)
         return self._plan
+
+    @property
+    def next_start(self):
+        """``{name: value}`` of what a server that is down would start with, as far as a default
+        must not lower it."""
+        seen = self.seen
+        if seen.running or not (seen.installed and seen.configured):
+            return {}
+        return host.next_start(self.layout, existing.KEPT)
 
     def _remembered(self):
         at, seen = self._context.get(_KEY, (0, None))

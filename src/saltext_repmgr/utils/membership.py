@@ -12,7 +12,6 @@ from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.errors import CommandFailed
 from saltext_repmgr.utils.errors import RepmgrError
-from saltext_repmgr.utils.repmgr_parameters import effective
 
 _DROP = (
     "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
@@ -41,10 +40,12 @@ def follow(spec, node, layout, target, check=None):
         db.run(connection, "SELECT pg_reload_conf()")
     for _ in act.polls(60):
         found = act.wait_streaming(spec, layout, check=check)
-        if found.upstream_host == target.host:
+        # The former stream ends a moment later.
+        if (found.upstream_host, found.sends_as) == (target.host, node.name):
             return
     raise CommandFailed(
-        f"{node.name} still streams from {found.upstream_host}, not from {target.host}; look at"
+        f"{node.name} still streams from {found.upstream_host} as {found.sends_as}, not from"
+        f" {target.host}; look at"
         f" {act.server_log(layout)}"
     )
 
@@ -54,15 +55,15 @@ def aim(spec, node, layout, connection, target):
 
     It does so when it is reloaded, and a primary when it becomes a standby.
     """
-    slots = effective(spec.settings)["use_replication_slots"]
-    if slots:
+    slot = upstreams.slot_of(spec, node)
+    if slot:
         with observe.member_connection(spec, target) as upstream:
-            db.rows(upstream, _MAKE, {"name": node.slot})
+            db.rows(upstream, _MAKE, {"name": slot})
     own = {"application_name": node.name, "dbname": None}
     conninfo = repmgr_conf.conninfo(spec, target, layout, **own)
     db.run(connection, "ALTER SYSTEM SET primary_conninfo = %(to)s", {"to": conninfo})
-    if slots:
-        db.run(connection, "ALTER SYSTEM SET primary_slot_name = %(to)s", {"to": node.slot})
+    if slot:
+        db.run(connection, "ALTER SYSTEM SET primary_slot_name = %(to)s", {"to": slot})
     else:
         # There may have been slots once, and one that is not there would keep it from streaming.
         db.run(connection, "ALTER SYSTEM RESET primary_slot_name")
@@ -107,6 +108,18 @@ def moved_from(spec, seen, plan):
     """Return the node whose slot a standby needs no more once it streams from elsewhere."""
     old = upstreams.any_upstream_of(spec, seen.server)
     return old if old is not None and old.name != plan.source else None
+
+
+def former_slot(seen, target, slot):
+    """Return the slot that a standby gives up on ``target``, which it goes on to stream from, or
+    None. It alone used that slot.
+
+    slot
+        Name of the slot that it uses from then on, or an empty string.
+    """
+    stays = seen.server.upstream_host in (target.host, target.address)
+    used = seen.server.slot_used
+    return used if stays and used and used != slot else None
 
 
 def leave(layout, units):

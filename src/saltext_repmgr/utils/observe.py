@@ -122,7 +122,7 @@ def observe(spec, node, layout):
 def own_mark(layout):
     """Return the :class:`~saltext_repmgr.utils.facts.Drained` of this host, or None."""
     try:
-        return drained.read(Path(layout.start_file).read_text(encoding="utf-8"))
+        return drained.read(Path(layout.start_file).read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return None
 
@@ -146,9 +146,7 @@ def own_server(spec, layout, repmgrd):
     it adds to what is known of ``repmgrd``."""
     try:
         with local_connection(spec, layout) as connection:
-            facts = server.describe(connection, ROLE_NAME)
-            others = serverconf.otherwise(connection, LIMITS, layout.settings_file)
-            facts = dataclasses.replace(facts, other_limits=others)
+            facts = _described(connection, layout)
             if facts.nodes is not None:
                 attached = repmgrd.pid is not None and facts.repmgrd_pid == repmgrd.pid
                 paused = facts.repmgrd_paused
@@ -159,11 +157,20 @@ def own_server(spec, layout, repmgrd):
             raise
     # No repmgr database yet.
     with local_connection(spec, layout, dbname="postgres") as connection:
-        facts = server.describe(connection, ROLE_NAME)
+        facts = _described(connection, layout)
         if not facts.in_recovery:
             used = _is_used(spec, layout, contents.databases(connection))
             facts = dataclasses.replace(facts, user_objects=used)
         return facts, repmgrd
+
+
+def _described(connection, layout):
+    path = layout.settings_file
+    return dataclasses.replace(
+        server.describe(connection, ROLE_NAME),
+        other_limits=serverconf.otherwise(connection, LIMITS, path),
+        configuration=serverconf.configuration(connection, path),
+    )
 
 
 def _is_used(spec, layout, databases):
@@ -231,7 +238,8 @@ def observe_passwords(spec, name, layout=None, salt=""):
     if layout is not None:
         found = passwords.read(spec)
         stale = tuple(n for n, password in found.items() if password != spec.password)
-        roles = _roles(spec, layout)
+        # A server that is taken over gets pillar's with its metadata: there is none to change.
+        roles = _roles(spec, layout) if Path(layout.settings_file).exists() else {}
     return Passwords(
         stale=stale,
         router_stale=name in spec.routers and passwords.router_is_stale(spec),

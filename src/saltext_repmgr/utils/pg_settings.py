@@ -1,9 +1,9 @@
 """The settings of the PostgreSQL servers and the file they are written to."""
 
+from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import quoting
 
 HEADER = "# Managed by Salt (saltext-repmgr); change repmgr:postgres:settings in pillar instead.\n"
-LIBRARY = "repmgr"
 CAPACITY_STEP = 20
 CAPACITY_SETTINGS = ("max_wal_senders", "max_replication_slots")
 
@@ -22,25 +22,21 @@ def default_capacity(members):
     return steps * CAPACITY_STEP
 
 
-def split_list(value):
-    """The names in a list setting, given as a sequence or as a comma separated string."""
-    items = value if isinstance(value, (list, tuple)) else str(value).split(",")
-    stripped = (str(item).strip().strip('"') for item in items)
-    return [item for item in stripped if item]
-
-
-def server_settings(spec, node):
+def server_settings(spec, node, found=None):
     """Every setting to write on a node: what repmgr needs, then what the pillar says.
 
     spec, node
         As in :mod:`saltext_repmgr.utils.spec`. All members get the same settings but for
         the names of their synchronous standbys, as each may become the primary, and a
         standby refuses to run with lower limits than those of its primary.
+    found
+        What the other files of the node's server say, ``{name: value}`` (str): no default of ours
+        lowers that (:mod:`saltext_repmgr.utils.existing`).
 
     Returns a mapping of setting to bool, int, float, str or a tuple of str.
     """
     capacity = default_capacity(len(spec.members))
-    settings = {
+    defaults = {
         "listen_addresses": "*",
         "wal_level": "replica",
         "hot_standby": True,
@@ -48,16 +44,17 @@ def server_settings(spec, node):
         "max_replication_slots": capacity,
         "wal_log_hints": True,
         "password_encryption": "scram-sha-256",
+        "shared_preload_libraries": existing.LIBRARY,
+        **existing.NEUTRAL,
         **_synchronous(spec, node),
+    }
+    settings = {
+        **existing.merge(defaults, found or {}),
         **spec.postgres.settings,
         "port": spec.postgres.port,
     }
-    # Some libraries insist on being the first one, repmgr does not.
-    libraries = split_list(settings.get("shared_preload_libraries", ()))
-    if LIBRARY not in libraries:
-        libraries.append(LIBRARY)
-    settings["shared_preload_libraries"] = ",".join(libraries)
-    return settings
+    libraries = existing.with_library(settings["shared_preload_libraries"])
+    return {**settings, "shared_preload_libraries": libraries}
 
 
 def confirming(spec, node):
@@ -83,16 +80,21 @@ def _synchronous(spec, node):
     return {"synchronous_standby_names": f"ANY {number} ({names})"}
 
 
+def plain_value(value):
+    """A value as an argument of the server's program takes it (str)."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
 def format_value(value):
     """A value as postgresql.conf takes it."""
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return plain_value(value)
     # An exponent without a decimal point, as in 1e-05, is none to the server's grammar.
     if isinstance(value, (int, float)) and "e" not in str(value):
         return str(value)
-    if isinstance(value, (list, tuple)):
-        value = ",".join(map(str, value))
-    return quoting.config_string(str(value))
+    return quoting.config_string(plain_value(value))
 
 
 def render(settings, header=HEADER):

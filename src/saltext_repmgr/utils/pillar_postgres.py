@@ -5,6 +5,7 @@ import posixpath
 import re
 
 from saltext_repmgr.utils import checks
+from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import pillar_hba
 from saltext_repmgr.utils.checks import MISSING
@@ -47,6 +48,11 @@ OWNED = {
     "external_pid_file": "Debian's service needs its own, remove it",
     "primary_conninfo": "repmgr writes it for each standby, remove it",
     "primary_slot_name": "repmgr writes it for each standby, remove it",
+    **{
+        name: "a standby would stop there or promote itself, remove it"
+        for name in (*existing.TARGETS, "recovery_target_action", "recovery_target_inclusive")
+        if name != "recovery_target_timeline"
+    },
     "synchronous_standby_names": "use repmgr.synchronous, which all checks go by",
     "include": "it is no setting, write the settings here",
     "include_dir": "it is no setting, write the settings here",
@@ -174,14 +180,14 @@ def _password_encryption(value):
 
 
 def _listen_addresses(value):
-    names = pg_settings.split_list(value)
+    names = existing.split_list(value)
     if any(not (n.lower() in ("localhost", "::1") or n.startswith("127.")) for n in names):
         return None
     return "the other nodes could not connect, write '*' or an address they reach"
 
 
 def _socket_directories(value):
-    if "/var/run/postgresql" in (n.rstrip("/") for n in pg_settings.split_list(value)):
+    if "/var/run/postgresql" in (n.rstrip("/") for n in existing.split_list(value)):
         return None
     return "local administration uses /var/run/postgresql, add it"
 

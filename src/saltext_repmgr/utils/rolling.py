@@ -124,7 +124,7 @@ def for_restart(spec: ClusterSpec, said: Mapping[str, Observation], forced: Mapp
 def _limits(spec, node, seen, server):
     """Return the limits that are asked for and not in force, and whether a restart now would
     change one of them."""
-    settings = pg_settings.server_settings(spec, node)
+    settings = limits.wanted(spec, node, seen)
     wrong = {
         name: value
         for name, value in limits.asked(settings, seen).items()

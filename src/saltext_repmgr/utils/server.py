@@ -1,7 +1,10 @@
 """Questions to a PostgreSQL server; each returns facts and raises when it cannot ask."""
 
+import contextlib
+
 from saltext_repmgr.utils import db
 from saltext_repmgr.utils import drained
+from saltext_repmgr.utils.existing import KEPT
 from saltext_repmgr.utils.facts import LIMITS
 from saltext_repmgr.utils.facts import NodeRecord
 from saltext_repmgr.utils.facts import Sender
@@ -27,12 +30,17 @@ SELECT s.system_identifier::text,
        current_setting('server_version_num')::int AS version,
        w.status AS receiver, coalesce(w.sender_host, k.host) AS upstream_host,
        w.sender_port AS upstream_port,
+       w.conninfo AS used, k.setting AS configured,
+       coalesce(nullif(current_setting('cluster_name'), ''), 'walreceiver') AS fallback_name,
+       coalesce(w.slot_name, (SELECT setting FROM settings WHERE name = 'primary_slot_name'), '')
+           AS slot_used,
        CASE WHEN NOT r.in_recovery THEN (
            SELECT upper(to_hex(('x' || substr(min(name), 9, 8))::bit(32)::bigint)) || '/' ||
                   upper(to_hex(('x' || substr(min(name), 17, 8))::bit(32)::bigint * z.size))
              FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$')
        END AS oldest_wal,
        coalesce(current_setting('restore_command', true), '') <> '' AS has_archive,
+       current_setting('synchronous_standby_names') AS synchronous,
        current_setting('max_wal_senders')::int AS max_wal_senders,
        current_setting('max_replication_slots')::int AS max_replication_slots,
        (SELECT setting::int FROM settings WHERE name = 'max_slot_wal_keep_size') AS max_slot_wal,
@@ -67,8 +75,10 @@ SELECT s.system_identifier::text,
             ORDER BY t.slot_name) x) AS slots,
        (SELECT json_object_agg(name, setting::int) FROM settings
          WHERE name = ANY (%(limits)s)) AS limits,
+       (SELECT json_object_agg(name, setting) FROM settings
+         WHERE name = ANY (%(kept)s)) AS kept,
        (SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM settings
-         WHERE pending_restart) AS pending,
+         WHERE pending_restart AND name <> 'data_directory') AS pending,
        to_regclass('repmgr.nodes') IS NOT NULL AS has_nodes
   FROM pg_control_system() s
  CROSS JOIN pg_control_checkpoint() c
@@ -80,7 +90,7 @@ SELECT s.system_identifier::text,
              END AS lsn) p
  CROSS JOIN (SELECT setting::bigint AS size FROM settings WHERE name = 'wal_segment_size') z
   LEFT JOIN pg_stat_wal_receiver w ON true
-  LEFT JOIN (SELECT substring(setting FROM '(?:^|[[:space:]])host=''?([^''[:space:]]+)') AS host
+  LEFT JOIN (SELECT setting, substring(setting FROM '(?:^|[[:space:]])host=''?([^''[:space:]]+)') AS host
                FROM settings WHERE name = 'primary_conninfo') k ON r.in_recovery
 """
 # The functions answer NULL where repmgr's library is not preloaded.
@@ -110,14 +120,35 @@ def describe(connection, role):
     role
         Name of repmgr's role, whose sessions do not count as clients.
     """
-    facts = db.row(connection, _SERVER, {"role": role, "limits": list(LIMITS)})
+    names = {"limits": list(LIMITS), "kept": list(KEPT)}
+    facts = db.row(connection, _SERVER, {"role": role, **names})
     if facts.pop("has_nodes"):
         facts |= db.row(connection, _METADATA, {"events": list(_EVENTS), "drained": drained.EVENT})
         facts["nodes"] = tuple(map(_record, facts["nodes"]))
+    connections = (facts.pop("used"), facts.pop("configured"))
+    facts |= _identity(connections, facts.pop("fallback_name"))
     facts["senders"] = tuple(Sender(**row) for row in facts["senders"])
     facts["pending"] = tuple(facts["pending"])
     facts["slots"] = tuple(Slot(**row) for row in facts["slots"])
     return Server(**facts)
+
+
+def _identity(connections, fallback):
+    """How a standby calls itself; a password in its connection strings goes no further.
+
+    connections
+        The one it uses and the one it is configured with. The server does not quote what it says of
+        the former, so that it cannot always be read.
+    """
+    from psycopg2 import ProgrammingError  # pylint: disable=import-outside-toplevel
+    from psycopg2.extensions import parse_dsn  # pylint: disable=import-outside-toplevel
+
+    for text in filter(None, connections):
+        with contextlib.suppress(ProgrammingError):
+            found = parse_dsn(text)
+            name = found.get("application_name") or fallback
+            return {"sends_as": name, "passfile": found.get("passfile", "")}
+    return {}
 
 
 def _record(row):

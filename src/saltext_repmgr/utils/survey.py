@@ -9,10 +9,10 @@ from dataclasses import field
 from dataclasses import replace
 
 from saltext_repmgr.utils import drained
+from saltext_repmgr.utils import existing
 from saltext_repmgr.utils import facts
 from saltext_repmgr.utils import leaving
 from saltext_repmgr.utils import limits
-from saltext_repmgr.utils import pg_settings
 from saltext_repmgr.utils import plan
 from saltext_repmgr.utils import rotation
 from saltext_repmgr.utils import routing
@@ -21,6 +21,7 @@ from saltext_repmgr.utils import upstreams
 from saltext_repmgr.utils.ailment import Ailment
 from saltext_repmgr.utils.choice import choose_primary
 from saltext_repmgr.utils.facts import Observation
+from saltext_repmgr.utils.scrub import scrub
 from saltext_repmgr.utils.spec import ClusterSpec
 
 NOT_INSTALLED = "is not available"
@@ -44,6 +45,8 @@ class Survey:
     asleep
         Names of the other nodes whose servers are down like the primary's. Its start check has to
         hear from some of them, so they come before it.
+    again
+        Name of the primary, where it begins to wait for standbys only once they are there.
     leaving
         Names of the nodes that are marked absent, still members, and answer.
     tidying
@@ -66,6 +69,7 @@ class Survey:
     waves: tuple[tuple[str, ...], ...] = ()
     witnesses: tuple[str, ...] = ()
     asleep: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     leaving: tuple[str, ...] = ()
     tidying: tuple[str, ...] = ()
@@ -195,6 +199,7 @@ def _work(spec, observations, chosen, going, departing):
         waves=waves,
         witnesses=tuple(witnesses),
         asleep=asleep,
+        again=_again(spec, observations, chosen.primary),
         nodes=tuple(n.name for n in spec.members if n.name in here),
         leaving=tuple(going),
         tidying=_to_tidy(spec, _servers(observations), chosen.primary, departing, here),
@@ -212,6 +217,12 @@ def _in_words(asleep, waves, going, witnesses):
     steps += [" and ".join(wave) for wave in waves]
     steps += [f"{' and '.join(going)} to leave"] if going else []
     return ", then ".join([*steps, *witnesses])
+
+
+def _again(spec, observations, primary):
+    seen = observations.get(primary)
+    later = seen is not None and limits.waits_for_standbys(spec, spec.nodes[primary], seen)
+    return (primary,) if later else ()
 
 
 def _asleep(spec, observations, chosen):
@@ -360,15 +371,43 @@ def node_ailments(spec, node, seen, run, primary):
 
 
 def waiting(spec, node, seen):
-    """Return, as notes, what waits for a restart of a node's server."""
-    lines = [h.line for h in limits.hold(spec, node, seen, pg_settings.server_settings(spec, node))]
+    """Return what of a node's settings is not in force yet, or never will be: as notes, where nothing is
+    wrong with the cluster."""
+    settings = limits.wanted(spec, node, seen)
+    held = limits.hold(spec, node, seen, settings)
+    lines = [h.line for h in held if h.name != limits.SYNCHRONOUS]
     if seen.server is not None and seen.server.pending:
         lines.append(f"a restart is needed for {', '.join(seen.server.pending)}")
     found = [Ailment(node.name, line, RESTART, note=True, rolling=True) for line in lines]
+    later = (h.line for h in held if h.name == limits.SYNCHRONOUS)
+    found += [Ailment(node.name, line, planned=True) for line in later]
+    gone = existing.resets(settings, seen, {*spec.postgres.settings, *spec.settings})
+    found += [Ailment(node.name, reset.line, planned=True) for reset in gone]
+    found += _outranked(node, seen, {reset.name for reset in gone})
     if seen.replaced:
         what = f"the program files of {' and '.join(seen.replaced)} are newer than what runs"
         found.append(Ailment(node.name, what, UPGRADE, note=True, rolling=True))
     return found
+
+
+def _outranked(node, seen, without):
+    """Settings of pillar, or of ours, that another file of the server has the last word on."""
+    if seen.server is None:
+        return
+    config = seen.server.configuration
+    if not config.included:
+        yield Ailment(node.name, existing.NOT_INCLUDED, existing.INCLUDE)
+    for over in config.overrides:
+        if over.name in without:
+            continue
+        what = (
+            f"{over.name} is '{scrub(over.value)}' by {over.file} line {over.line}, which outranks"
+            " the value of pillar"
+        )
+        step = f"remove that line on {node.name}, then 'salt {node.name} state.apply repmgr'"
+        if over.file.endswith("/postgresql.auto.conf"):
+            step = f'"ALTER SYSTEM RESET {over.name}" on {node.name}, as postgres, and a reload'
+        yield Ailment(node.name, what, step, note=True)
 
 
 def guard_ailments(node, guard):

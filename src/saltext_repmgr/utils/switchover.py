@@ -197,7 +197,12 @@ def _lag(servers, primary, target, due):
         return Check("candidate is up to date", _AFTERWARDS)
     sender = _sender(servers, primary, target)
     if sender is None or sender.replay_lsn is None:
-        return Check("candidate is up to date", f"{primary} does not say")
+        problem = (
+            f"{primary} does not say how far {target} is: nothing streams from it as {target!r} yet"
+            f" ('salt {primary} repmgr_pg.replication_status'); 'salt-run state.orchestrate"
+            " repmgr.cluster' corrects a standby's application_name"
+        )
+        return Check("candidate is up to date", "not known", problem)
     behind = max(0, lsn.diff(servers[primary].lsn, sender.replay_lsn))
     problem = ""
     if behind > MOST_LAG_BYTES:

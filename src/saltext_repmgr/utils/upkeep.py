@@ -33,15 +33,17 @@ def configure(look):
 
     Returns whether anything had, or in a dry run has, to be written.
     """
-    text = limits.text_of(look.allowed())
+    text, gone = limits.text_of(look.allowed()), limits.resets(look)
     if look.test:
-        return not host.holds(look.layout.settings_file, text)
+        return bool(gone) or not host.holds(look.layout.settings_file, text)
     changed = act.write_settings(look.layout, text)
+    with look.connection() as connection:
+        serverconf.reset(connection, gone)
     with look.connection() as connection:
         errors = serverconf.reload(connection).errors
     if errors:
         raise CommandFailed(f"the old configuration stays in force, the new one: {errors}")
-    return changed
+    return changed or bool(gone)
 
 
 def restart(look, name, others):
@@ -124,6 +126,7 @@ def _restart(look):
     names = list(pg_settings.server_settings(look.spec, look.node))
     with look.connection() as connection:
         former = db.rows(connection, _PENDING, {"names": names})
+    act.check_next_start(layout, look.seen.server)
     _stop(look)
     try:
         act.start(look.spec, layout)

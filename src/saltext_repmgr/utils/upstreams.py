@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from saltext_repmgr.utils import drained
 from saltext_repmgr.utils.repmgr_parameters import effective
+from saltext_repmgr.utils.spec import Layout
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,12 @@ def fed_by(spec, servers, name):
     )
 
 
+def slot_of(spec, node):
+    """Return the name of the slot that a standby uses on its upstream; empty where pillar wants
+    none."""
+    return node.slot if effective(spec.settings)["use_replication_slots"] else ""
+
+
 def feeds(server, primary):
     """Whether a server can feed a standby: it streams the primary's data itself."""
     return (
@@ -107,11 +114,37 @@ def move(spec, node, servers, primary):
         )
         wanted = current.name if stays else primary
         note = note and f"{note}: {wanted} is taken"
-    if current is None or current.name != wanted:
-        source = current.name if current else own.upstream_host or "nobody"
-        return Move(wanted, f"it is to stream from {wanted}, not from {source}", note)
+    reasons = []
+    if current is None:
+        there = f"{wanted} ({spec.nodes[wanted].host})"
+        reasons.append(f"it is to stream from {there}, not from {own.upstream_host or 'nobody'}")
+    elif current.name != wanted:
+        reasons.append(f"it is to stream from {wanted}, not from {current.name}")
+    reasons += _strange(spec, node, own)
+    if reasons:
+        return Move(wanted, ", ".join(reasons), note)
     missing = _missing_slot(spec, node, own, servers.get(wanted))
     return Move(wanted, missing and f"{missing} on {wanted}", note)
+
+
+def _strange(spec, node, own):
+    """Return what a standby that was set up by other hands has to change.
+
+    Everybody knows it by its name and its slot: repmgr, ``synchronous_standby_names``, and whoever
+    asks how far it is. And with another password file it could not come back.
+    """
+    if own.sends_as is None:
+        return []
+    wrong = []
+    if own.sends_as != node.name:
+        wrong.append(f"it streams as application_name {own.sends_as!r}, not as {node.name}")
+    if own.passfile != Layout.passfile:
+        wrong.append(f"its primary_conninfo does not name {Layout.passfile}")
+    slot = slot_of(spec, node)
+    if own.slot_used is not None and own.slot_used != slot:
+        wanted = f"not {slot}" if slot else "and pillar wants none"
+        wrong.append(f"it uses {own.slot_used or 'no slot'}, {wanted}")
+    return wrong
 
 
 def _in_service(spec, servers, name, primary, without):
@@ -134,7 +167,5 @@ def _in_service(spec, servers, name, primary, without):
 def _missing_slot(spec, node, own, upstream):
     if own.receiver == "streaming" or upstream is None:
         return ""
-    if not effective(spec.settings)["use_replication_slots"]:
-        return ""
-    slot = node.slot
-    return "" if upstream.slot(slot) else f"its slot {slot} is missing"
+    slot = slot_of(spec, node)
+    return "" if not slot or upstream.slot(slot) else f"its slot {slot} is missing"

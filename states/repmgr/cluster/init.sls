@@ -66,6 +66,19 @@ others first:
     - timeout: 30
 {%- endfor %}
 
+{%- if check.again %}
+
+# Its commits wait for standbys from now on; before they were there nobody could have written.
+primary again:
+  salt.state:
+    - tgt: {{ check.again | tojson }}
+    - tgt_type: list
+    - sls: repmgr.server
+    - pillar: {{ run | tojson }}
+    - queue: True
+    - timeout: 30
+{%- endif %}
+
 {%- for step, nodes in (('leave', check.leaving), ('clear up', check.tidying)) if nodes %}
 
 {{ step }}:

@@ -231,3 +231,21 @@ def test_a_row_is_a_rule():
 def test_a_row_with_an_error_is_no_rule():
     with pytest.raises(errors.ParseError, match="invalid connection type"):
         hba.from_row({"error": "invalid connection type", "type": None})
+
+
+BEGIN, END = b"# repmgr, written by Salt: begin\n", b"# repmgr, written by Salt: end\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", BEGIN + b"new\n" + END),
+        (b"# f\xfcr\nlocal all", BEGIN + b"new\n" + END + b"# f\xfcr\nlocal all\n"),
+        (BEGIN + b"old\n" + END + b"x\n", BEGIN + b"new\n" + END + b"x\n"),
+        (b"a\n" + BEGIN + END + b"b\n", b"a\n" + BEGIN + b"new\n" + END + b"b\n"),
+    ],
+)
+def test_our_block_in_a_file_of_any_encoding(before, after):
+    assert hba.with_block(before, b"new\n") == after
+    assert hba.with_block(after, b"new") == after
+    assert "+new" in hba.difference(before, after)

@@ -26,6 +26,13 @@ def test_what_repmgr_needs():
         "wal_log_hints": True,
         "shared_preload_libraries": "repmgr",
         "password_encryption": "scram-sha-256",
+        # What is left of a recovery of a server that was there before counts for nothing.
+        "recovery_target": "",
+        "recovery_target_lsn": "",
+        "recovery_target_name": "",
+        "recovery_target_time": "",
+        "recovery_target_timeline": "latest",
+        "recovery_target_xid": "",
     }
 
 

@@ -181,6 +181,16 @@ PROBLEMS = {
         {"node1": {"senders": (sender("node2", "0/1000000"),)}},
         "node2 is 67108864 bytes behind",
     ),
+    "unknown lag": (
+        "node2",
+        {"node1": {"senders": (sender("other"),)}},
+        "node1 does not say how far node2 is",
+    ),
+    "lag of a stream that only begins": (
+        "node2",
+        {"node1": {"senders": (sender("node2", None),)}},
+        "node1 does not say how far node2 is",
+    ),
     "replay paused": ("node2", {"node2": {"replay_paused": True}}, "replay is paused"),
     "delayed": (
         "node2",

@@ -114,3 +114,32 @@ def test_a_slot_that_is_missing_is_made(receiver, slots, settings, reason):
 )
 def test_whom_repmgrd_does_not_watch(name, own, found):
     assert upstreams.not_watched(SPEC, NODES[name], own, "node1") == found
+
+
+OWN_WORDS = {"sends_as": "node3", "passfile": "/etc/repmgr/pgpass", "slot_used": "repmgr_slot_3"}
+BY_HAND = {
+    "another name": ({"sends_as": "walreceiver"}, "application_name 'walreceiver', not as node3"),
+    "another password file": ({"passfile": ""}, "does not name /etc/repmgr/pgpass"),
+    "no slot": ({"slot_used": ""}, "it uses no slot, not repmgr_slot_3"),
+    "another slot": ({"slot_used": "theirs"}, "it uses theirs, not repmgr_slot_3"),
+}
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_a_standby_that_others_set_up_is_known_by_its_name_afterwards(case):
+    change, words = BY_HAND[case]
+    found = move(standby(**{**OWN_WORDS, **change}))
+    assert (found.target, words in found.reason) == ("node1", True), found
+
+
+def test_one_of_ours_stays():
+    assert move(standby(**OWN_WORDS)).reason == ""
+    # Nothing is known of it, as by an older minion.
+    assert move(standby()).reason == ""
+
+
+def test_without_slots_it_gives_its_slot_up():
+    without = spec(settings={"use_replication_slots": False})
+    found = move(standby(**OWN_WORDS), wanted=without)
+    assert "it uses repmgr_slot_3, and pillar wants none" in found.reason
+    assert move(standby(**{**OWN_WORDS, "slot_used": ""}), wanted=without).reason == ""
