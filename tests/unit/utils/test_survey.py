@@ -182,7 +182,7 @@ def with_server(**changes):
             False,
         ),
         ("node3", with_server(receiver=None), "does not stream (WAL receiver: none)", True),
-        ("node3", with_server(upstream_host="10.9.9.9"), "from node1, not from 10.9.9.9", False),
+        ("node3", with_server(upstream_host="10.9.9.9"), "from node1 (10.0.0.1), not from 10.9.9.9", False),
         ("node2", with_server(timeline=0), "on timeline 0, the primary is on 1", True),
     ],
 )
