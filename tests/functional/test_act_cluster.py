@@ -145,7 +145,7 @@ def test_a_data_directory_is_moved_aside(version, tmp_path):
 
 
 def test_a_running_server_is_not_moved(primary):
-    with pytest.raises(Refused, match="a server runs on"):
+    with pytest.raises(Refused, match="PostgreSQL runs on"):
         act.move_aside(primary.layout)
     assert primary.sql("SELECT 1") == "1"
 
@@ -171,7 +171,7 @@ def test_a_data_directory_that_is_a_link_is_not_moved(version, tmp_path):
 
 def test_a_running_server_is_not_removed(primary, clone_state):
     (clone_state / f"{primary.layout.version}-{primary.layout.cluster}.json").touch()
-    with pytest.raises(Refused, match="nothing is removed"):
+    with pytest.raises(Refused, match="nothing was removed"):
         clone.discard(primary.layout)
     assert primary.sql("SELECT 1") == "1"
 

@@ -41,11 +41,9 @@ def test_a_server_that_does_not_answer(command, primary, monkeypatch):
     monkeypatch.setattr(client, "_REGISTER_SECONDS", 2)
     with primary.connect("repmgr") as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN; LOCK TABLE repmgr.nodes")
-        with pytest.raises(
-            CommandExecutionError, match="register had not ended after 2 s"
-        ) as raised:
+        with pytest.raises(CommandExecutionError, match="register was ended after 2 s") as raised:
             command("primary_register", primary, force=True)
-        assert str(raised.value).endswith("a server that it asks hangs")
+        assert "a server that it connects to does not answer" in str(raised.value)
 
 
 def test_the_rights_are_missing(command, primary):

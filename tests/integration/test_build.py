@@ -286,9 +286,9 @@ class TestAfterAPromotionByHand:
         run = cluster.orchestrate()
         assert run.failed == ["preflight"] and run.steps == ["preflight"]
         comment = run.step("preflight")["comment"]
-        assert "2 nodes act as primary, nothing is changed" in comment
+        assert "2 nodes act as primary, nothing was changed" in comment
         assert "node1: primary on timeline" in comment and "node2: primary on timeline" in comment
         for name in ("node1", "node2", "node3"):
             states = cluster.apply(name)
-            assert "nothing is changed" in states[f"role of {name}"]["comment"]
+            assert "nothing was changed" in states[f"role of {name}"]["comment"]
         assert {name: cluster.started(name) for name in NODES} == started

@@ -27,7 +27,7 @@ def has(place, function, kind, part):
         ("pillar_nodes.py", "_minion_id", "problem", "the minion id has {len(name)} characters"),
         ("survey.py", "daemon_ailments", "what", "repmgrd does not run (unit: {repmgrd.unit})"),
         ("switchover.py", "_replay", "problem", "recovery_min_apply_delay is set on {target}"),
-        ("act.py", "move_aside", "error", "a server runs on {path}"),
+        ("act.py", "move_aside", "error", "PostgreSQL runs on {path}"),
     ],
 )
 def test_known_messages_with_their_kind(place, function, kind, part):

@@ -388,8 +388,9 @@ def _stop(look):
         act.start(look.spec, look.layout)
         look.again().allowed()
     raise Refused(
-        f"the server on {look.layout.data_directory} holds nothing, but is written to whenever"
-        " this run is about to put it aside. It runs as before. Stop what uses it and run again"
+        f"the server on {look.layout.data_directory} holds no data of users, but a client writes to it"
+        " whenever this run stops it to move it aside. It runs as before, nothing was changed. Stop"
+        " that client, then run this again"
     )
 
 

@@ -133,7 +133,10 @@ def repmgrd_running(name):
     look = _look()
     found = look.seen.repmgrd
     if look.seen.server is None and not look.test:
-        raise CommandFailed("the server of this node does not run, so there is nothing to watch")
+        raise CommandFailed(
+            "repmgrd was not started, because PostgreSQL on this node does not run; its own step has"
+            " the reason"
+        )
     files = wanted.daemon_files(look.spec, look.node, look.layout, name)
     if found.attached and _watches_another(look):
         found = dataclasses.replace(look.seen.repmgrd, attached=False)

@@ -74,7 +74,10 @@ def cluster_present(name):
         reason = create.reason if create else "it has no configuration yet"
         return result(name, f"would make {what}: {reason}", changes)
     if not create and content is not Content.POSTGRES:
-        raise CommandFailed(f"{layout.data_directory} holds no data to configure a server for")
+        raise CommandFailed(
+            f"{layout.data_directory} holds no data, so no server was configured; an earlier step of"
+            " this node has the reason"
+        )
     settings, notes = {}, []
     if look.plan.role is Role.STANDBY:
         primary = look.spec.nodes[look.plan.primary]
@@ -261,7 +264,9 @@ def running(name, restart=None):
         _require_included(connection, look)
         due = _due(connection, look, pending) if look.test else pending.restart
     if pending.errors:
-        raise CommandFailed(f"the old configuration stays in force, the new one: {pending.errors}")
+        raise CommandFailed(
+            f"PostgreSQL refuses the new configuration, the old one stays in force: {pending.errors}"
+        )
     if due and restart:
         changes["server"] = {"old": f"needs a restart for {due}", "new": "restarted"}
         if look.test:
@@ -300,7 +305,7 @@ def _start(name, look):
     changes = {"server": {"old": "down", "new": "running"}}
     action = look.todo(Step.START)
     if action is None:
-        raise Refused("the server is down, and the plan of this node does not start it")
+        raise Refused("PostgreSQL went down during this run and was not started: run this again")
     if look.test:
         return result(name, f"would be started: {action.reason}", changes)
     note = ""

@@ -181,11 +181,11 @@ def move_aside(layout):
     path = Path(layout.data_directory)
     host.require_no_link(path)
     if host.postmaster_pid(path) is not None:
-        raise Refused(f"a server runs on {path}; it is not moved")
+        raise Refused(f"PostgreSQL runs on {path}; the directory was not moved. Run this again")
     if confined.is_mount(path):
         raise Refused(
-            f"{path} is a mount point and cannot be renamed. Move its contents away yourself, or"
-            " set 'postgres: data_directory' to a directory below it"
+            f"{path} is a mount point and cannot be renamed; nothing was changed. Move its contents"
+            " away yourself, or set 'postgres: data_directory' to a directory below it"
         )
     stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     kept = path.with_name(f"{path.name}.kept-{stamp}")
@@ -373,8 +373,8 @@ def wait_streaming(spec, layout, timeout=60, check=None):
         if check is not None:
             check()
     raise CommandFailed(
-        f"the standby does not stream after {timeout} s (WAL receiver:"
-        f" {found.receiver if found else 'server does not answer'}); its log ends with:"
+        f"this standby does not stream after {timeout} s (WAL receiver:"
+        f" {found.receiver if found else 'PostgreSQL does not answer'}); its log ends with:"
         f" {tail(server_log(layout))}"
     )
 

@@ -231,8 +231,8 @@ def run(run_all, prog, arguments, answers=SUCCESS_ONLY, secrets=(), timeout=None
     output = Output(done["retcode"], scrub(done["stdout"], secrets), scrub(done["stderr"], secrets))
     if timeout is not None and _OVERDUE in output.stdout:
         raise CommandFailed(
-            f"repmgr {_action(arguments)} had not ended after {timeout} s and was ended: a server that"
-            " it asks hangs"
+            f"repmgr {_action(arguments)} was ended after {timeout} s: a server that it connects to"
+            " does not answer. 'salt-run repmgr.status' shows which"
         )
     if output.code not in answers:
         raise failure(arguments, output)

@@ -103,7 +103,7 @@ def _promotion(seen):
         return AGAIN
     *_, best = max(standbys)
     return (
-        f"{AGAIN}. If it does not, and nobody else can be the primary any more (its host is off):"
+        f"{AGAIN}. If it does not, make sure that the host of the lost primary is off, then run"
         f" 'salt {best} repmgr.standby_promote'"
     )
 
@@ -126,10 +126,10 @@ def _silent(seen: View) -> Iterator[Problem]:
         if name in seen.drained:
             continue
         if name in seen.servers:
-            what = f"{why}; its PostgreSQL answers the others"
-            yield _degraded(name, what, "look at salt-minion on it")
+            what = f"{why}; its PostgreSQL answers the other nodes"
+            yield _degraded(name, what, "'systemctl status salt-minion' on it")
         else:
-            step = "look at the host; if it is gone for good, mark it 'ensure: absent' in pillar"
+            step = "check the host; if it is gone for good, mark it 'ensure: absent' in pillar"
             yield _degraded(name, f"{why}; {_down(seen, name)}", step)
 
 
@@ -139,14 +139,14 @@ def _down(seen, name):
     words = {
         State.STUCK: "its PostgreSQL does not answer",
         State.DOWN: "its PostgreSQL does not run",
-        State.REJECTING: f"its PostgreSQL lets {others} not in",
+        State.REJECTING: f"its PostgreSQL refuses connections from {others}",
         State.UNREACHABLE: f"its host cannot be reached from {others}",
-        State.UNKNOWN: "nobody could look at its PostgreSQL",
+        State.UNKNOWN: "the state of its PostgreSQL is unknown",
     }[state]
     record = seen.records.get(name)
     if record is None:
         return f"{words}, and it is not registered" if seen.records else words
-    return f"{words}, and the metadata call it {'active' if record.active else 'inactive'}"
+    return f"{words}, and it is {'active' if record.active else 'inactive'} in repmgr's metadata"
 
 
 def _nodes(seen: View) -> Iterator[Problem]:
@@ -234,7 +234,7 @@ def _replay(seen: View) -> Iterator[Problem]:
         if server.replay_paused:
             why = limits.why_paused(seen.servers, name, seen.primary)
             step = why or f'"SELECT pg_wal_replay_resume()" on {name}, as postgres'
-            yield _degraded(name, "its replay is paused: it falls behind", step)
+            yield _degraded(name, "its replay is paused, so it falls behind", step)
 
 
 def _collations(seen: View) -> Iterator[Problem]:
@@ -274,8 +274,8 @@ def _idle(seen, name, slot, owner):
         return _of_drained(seen, name, slot, kept, owner)
     drop = f"\"SELECT pg_drop_replication_slot('{slot.slot_name}')\" on {name}, as postgres"
     if slot.wal_status == "lost":
-        lost = f"slot {slot.slot_name} has lost WAL that was kept for {owner or 'somebody'}"
-        return _degraded(name, lost, f"who uses it needs a new copy; then {drop}")
+        lost = f"slot {slot.slot_name} has lost WAL that {owner or 'its user'} needs"
+        return _degraded(name, lost, f"clone {owner or 'its user'} anew, then {drop}")
     upstream = seen.belongs_below(owner)
     if owner and upstream == name:
         wait = f"bring {owner} back before the disk of {name} is full, or give it up: {drop}"
@@ -286,7 +286,7 @@ def _idle(seen, name, slot, owner):
             f"streams from {upstream}" if upstream else "is no standby of it"
         )
     severity = Severity.DEGRADED if slot.retained_bytes else Severity.NOTE
-    return Problem(severity, (name,), f"{kept}; {whose}", f"if nobody needs it: {drop}")
+    return Problem(severity, (name,), f"{kept}; {whose}", f"if it is not needed: {drop}")
 
 
 def _of_drained(seen, name, slot, kept, owner):
@@ -365,16 +365,17 @@ def _majority(seen: View, elect: Electors) -> Iterator[Problem]:
             yield Problem(Severity.NOTE, (), what, "add a standby to pillar")
         return
     if len(members) == 2:
-        what = "two data nodes and no witness: a lost host is not failed over, one of two is no"
+        what = "two data nodes and no witness: no standby is promoted after the loss of a host"
         step = "add a node with 'role: witness' to pillar"
-        yield Problem(Severity.NOTE, (), f"{what} majority", step)
+        yield Problem(Severity.NOTE, (), what, step)
         if elect.ready:
             yield from _outcome(seen, elect)
         return
     if len(elect.ready) < elect.needed:
         what = (
-            f"if {seen.primary} is lost, nobody is promoted: it takes {elect.needed} of"
-            f" {len(elect.names)} electors, and besides the primary {len(elect.ready)} can vote"
+            f"if {seen.primary} is lost, no standby is promoted: {elect.needed} of"
+            f" {len(elect.names)} electors are needed, and without the primary {len(elect.ready)} can"
+            " vote"
         )
         idle = [n for n in elect.names[1:] if n not in elect.ready]
         if seen.drained and not idle:
@@ -420,7 +421,7 @@ def _cascaded(seen, electors):
 def _routers(seen: View) -> Iterator[Problem]:
     """PgBouncers that do not lead to the primary, or that clients cannot use."""
     for name, why in seen.lost.items():
-        yield _degraded(name, why, "look at the host; its PgBouncer may be right all the same")
+        yield _degraded(name, why, "check the host; its PgBouncer may still work")
     for name, router in seen.routers.items():
         for ailment in routing.ailments(seen.spec, router, seen.primary):
             severity = Severity.NOTE if ailment.note else Severity.DEGRADED

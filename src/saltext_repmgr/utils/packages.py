@@ -50,7 +50,7 @@ def upgrade(layout, salt):
     left = newer(layout, salt)
     if left:
         raise CommandFailed(
-            f"{', '.join(left)} could not be upgraded; 'apt-get install --only-upgrade"
-            f" {' '.join(left)}' on this host says why"
+            f"{', '.join(left)} could not be upgraded; run 'apt-get install --only-upgrade"
+            f" {' '.join(left)}' on this host to see the reason"
         )
     return found

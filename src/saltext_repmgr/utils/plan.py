@@ -123,7 +123,7 @@ def primaries(spec: ClusterSpec, servers: Mapping[str, Server]):
 
 
 DECIDE = (
-    "Decide which one has the data that counts (later timeline, clients), stop the other one"
+    "Decide which node has the data to keep (later timeline, clients), stop PostgreSQL on the other"
     " ('systemctl stop postgresql@...' on it), then run the orchestration again"
 )
 
@@ -131,7 +131,7 @@ DECIDE = (
 def two_primaries(servers, names):
     """Return the refusal for a cluster in which more than one node takes writes."""
     lines = "; ".join(server_line(name, servers[name]) for name in names)
-    return f"{len(names)} nodes act as primary, nothing is changed: {lines}. {DECIDE}"
+    return f"{len(names)} nodes act as primary, nothing was changed: {lines}. {DECIDE}"
 
 
 def visible(seen: Observation):
@@ -168,7 +168,7 @@ def decide(spec: ClusterSpec, node: NodeSpec, seen: Observation, run: Run = Run(
     if node.absent:
         return _leave(spec, node, seen, run)
     if seen.drained is not None:
-        told = f"{node.name} {drained.words(seen.drained)}; {drained.way_back(node.name)}"
+        told = f"{node.name} {drained.words(seen.drained)}; run {drained.way_back(node.name)}"
         return Plan(None, notes=(told,))
     if seen.running and seen.server is None:
         return Plan(None, refusal=f"the server on this host cannot be asked: {seen.server_error}")
@@ -272,20 +272,21 @@ def _without_primary(spec, node, seen, run):
         start = Action(Step.START, "it is a standby and is down")
         return Plan(Role.STANDBY, (start,), notes=(f"no primary answers ({others})",))
     if seen.running and seen.server.in_recovery:
-        note = f"no primary answers ({others}); salt-run repmgr.preflight tells who could become it"
+        note = f"no primary answers ({others}); 'salt-run repmgr.preflight' names the candidate"
         return Plan(Role.STANDBY, notes=(note,))
     if run.primary:
         return Plan(
             None,
-            refusal=f"{run.primary} shall be the primary and does not answer ({others}). Mend it"
-            " first: its own lines in this run say what is wrong",
+            refusal=f"{node.name} was not changed: {run.primary} is to be the primary and does not"
+            f" answer ({others}). Repair {run.primary} first; its own lines in this run have the"
+            " reason",
         )
-    holds = "no data" if seen.data.content is not Content.POSTGRES else "data of its own"
+    holds = "no data" if seen.data.content is not Content.POSTGRES else "data"
     return Plan(
         None,
-        refusal=f"no primary answers ({others}) and {node.name} holds {holds}. Alone it must not"
-        " start or make a primary: run 'salt-run state.orchestrate repmgr.cluster', which asks"
-        " every node first",
+        refusal=f"no primary answers ({others}) and {node.name} holds {holds}. A single node does not"
+        " start or create a primary: run 'salt-run state.orchestrate repmgr.cluster', which asks every"
+        " node first",
     )
 
 
@@ -301,7 +302,11 @@ def _become_primary(spec, node, seen, new):
         return Plan(Role.PRIMARY, actions or (register,), primary=node.name)
     if data.content in (Content.ABSENT, Content.EMPTY) and not data.unfinished_clone:
         if not new:
-            return Plan(None, refusal=f"{data.path} is empty, but the cluster exists elsewhere")
+            return Plan(
+                None,
+                refusal=f"{data.path} on {node.name} is empty, but other nodes hold the cluster's"
+                " data; nothing was changed. Find out why it is empty before you run this again",
+            )
         create = Action(Step.CREATE, f"{data.path} is {data.content.value} and no cluster exists")
         return Plan(Role.PRIMARY, (create, start, register), primary=node.name)
     if data.content is Content.POSTGRES and not data.standby and not data.unfinished_clone:
@@ -313,8 +318,8 @@ def _become_primary(spec, node, seen, new):
 
 
 PROMOTE = (
-    "if this is the data that counts, promote the standby that is furthest ahead with"
-    " 'salt NODE repmgr.standby_promote' and run the orchestration again"
+    "if this is the data to keep, promote the standby with the most WAL ('salt NODE"
+    " repmgr.standby_promote'), then run the orchestration again"
 )
 
 
@@ -343,7 +348,7 @@ def _join(spec, node, seen, primary, server):
     if seen.running and seen.server.in_recovery and _same(seen, server):
         return _standby_running(spec, node, seen, primary, server)
     if seen.cloning:
-        clone = Action(Step.CLONE, "a clone is under way; it is waited for")
+        clone = Action(Step.CLONE, "a clone is under way; this run waits for it")
         return Plan(Role.STANDBY, (clone, _START_CLONE, _REGISTER_CLONE), primary=primary)
     if data.unfinished_clone:
         return _finish(spec, seen, primary)
@@ -369,7 +374,9 @@ def _from_source(node, seen, decided):
         if not known or upstreams.feeds(member and member.server, primary.server):
             source = node.upstream
         else:
-            notes += (f"its upstream {node.upstream} is no standby in service: {source} is taken",)
+            notes += (
+                f"its upstream {node.upstream} is not a standby in service: {source} is used instead",
+            )
     return dataclasses.replace(decided, source=source, notes=notes)
 
 
@@ -420,7 +427,7 @@ def _finish(spec, seen, primary):
             f" Look at it, then remove the mark ({mark}) if the data is good,"
             " or move the directory away",
         )
-    actions = [Action(Step.CLONE, "an earlier clone was cut off"), _START_CLONE, _REGISTER_CLONE]
+    actions = [Action(Step.CLONE, "an earlier clone did not finish"), _START_CLONE, _REGISTER_CLONE]
     if data.content not in (Content.ABSENT, Content.EMPTY):
         # The postgres user can have made the mark of a former release: nothing is deleted for it.
         step = Step.DISCARD_PARTIAL if data.removable else Step.MOVE_ASIDE
@@ -438,8 +445,8 @@ def _same_cluster(spec, node, seen, primary, server):
         return Plan(
             None,
             refusal=f"{describe_data(seen)}, later than the primary {primary} on timeline"
-            f" {server.timeline}: {node.name} may hold the data that counts. Nothing is changed;"
-            f" compare both before you go on ('salt {node.name} repmgr_pg.control_data')",
+            f" {server.timeline}: {node.name} may hold the data to keep. Nothing was changed; compare"
+            f" both nodes first ('salt {node.name} repmgr_pg.control_data')",
         )
     if data.standby:
         actions = (Action(Step.START, "it is a standby of this cluster and is down"),)
@@ -464,8 +471,8 @@ def _former_primary(spec, node, seen, primary, server):
     # Two histories on one timeline cannot be told apart by anything.
     return _replace(
         primary,
-        f"{data.path} holds the data of a primary on timeline {data.control.timeline}, which is"
-        f" {primary}'s",
+        f"{data.path} holds the data of a primary on timeline {data.control.timeline}, the same as"
+        f" that of {primary}",
     )
 
 
@@ -476,12 +483,14 @@ def _foreign(spec, seen, primary, server):
     if not spec.force:
         look = ""
         if not seen.running and seen.data.control is not None:
-            look = " or, if it is a packaged cluster that nobody used, start it, so that it can be"
-            look += " looked into,"
+            look = (
+                " or, if it is an unused cluster of the Debian package, start it, so that it can be"
+            )
+            look += " checked,"
         return Plan(
             None,
-            refusal=f"refused to clone: {what}. It is left as it is. Move it away,{look} or set"
-            " 'force: true' in pillar to have it moved aside and a clone put in its place",
+            refusal=f"refused to clone: {what}. Nothing was changed. Move that directory away,{look} or"
+            " set 'force: true' in pillar: then the run moves it aside and clones in its place",
         )
     if seen.running and (seen.server.clients or seen.server.senders):
         return Plan(
@@ -503,7 +512,8 @@ def _standby_running(spec, node, seen, primary, server):
         return Plan(
             None,
             refusal=f"{node.name} follows timeline {seen.server.timeline}, later than the primary"
-            f" {primary} on {server.timeline}: two histories exist. Nothing is changed",
+            f" {primary} on {server.timeline}: two histories exist. Nothing was changed. Decide which"
+            " has the data to keep; treat it as two primaries",
         )
     move = upstreams.move(spec, node, visible(seen), primary)
     upstream = upstreams.upstream_of(spec, seen.server)
@@ -524,7 +534,7 @@ def _stuck(own, primary, server):
     if own.timeline < server.timeline:
         why = (
             f"it does not stream and is on timeline {own.timeline}, {primary} on"
-            f" {server.timeline}: it may have gone on past the fork"
+            f" {server.timeline}: it may have replayed WAL beyond the fork"
         )
         return Plan(Role.STANDBY, (Action(Step.REJOIN, why),), primary=primary)
     if own.has_archive or not (own.lsn and server.oldest_wal):
@@ -532,8 +542,8 @@ def _stuck(own, primary, server):
     if lsn.parse(own.lsn) < lsn.parse(server.oldest_wal):
         return _replace(
             primary,
-            f"it fell behind: it needs WAL from {own.lsn} on, and {primary} has it from"
-            f" {server.oldest_wal} on",
+            f"it fell behind: it needs WAL from {own.lsn} on, and the oldest WAL on {primary} is at"
+            f" {server.oldest_wal}",
         )
     return None
 
@@ -560,7 +570,7 @@ def _witness(spec, node, seen, primary):
         return Plan(
             None,
             refusal=f"{describe_data(seen)}: a witness needs a server of its own, outside the"
-            " replication. Move the directory away",
+            " replication. Nothing was changed. Move the directory away",
         )
     actions = () if seen.running else (Action(Step.START, "its server is down"),)
     if server is not None and seen.server is not None:
@@ -580,7 +590,7 @@ def _witness_copy_differs(own, server, primary):
     ids = [r.node_id for r in own.nodes or ()]
     wanted = [r.node_id for r in server.nodes or ()]
     if ids != wanted:
-        return f"its copy of the metadata knows {ids}, the primary {wanted}"
+        return f"its copy of the metadata has nodes {ids}, the primary has {wanted}"
     called = [r.node_id for r in own.nodes or () if r.type == "primary" and r.active]
     return "" if called == [primary.id] else f"its copy of the metadata calls {called} the primary"
 
@@ -608,7 +618,7 @@ def _record_differs(spec, node, primary, role, upstream):
     if record is None:
         return f"node {node.id} is not in the metadata"
     if record.drained is not None:
-        return "the history calls it drained"
+        return "repmgr's history says that it is drained"
     wanted = {
         "node_name": node.name,
         "type": role.value,

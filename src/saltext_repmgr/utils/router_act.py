@@ -104,8 +104,8 @@ def try_out(text):
         said = [line.partition(" ERROR ")[2] or line.partition(" FATAL ")[2] for line in lines]
         why = "; ".join(filter(None, said)) or "it said nothing, and opened no socket"
         raise Refused(
-            f"PgBouncer does not take this configuration: {why}. Correct"
-            " repmgr.pgbouncer.settings; what is there stays in force"
+            f"PgBouncer refuses the new configuration: {why}. The old one stays in force. Correct"
+            " repmgr.pgbouncer.settings in pillar"
         )
 
 

@@ -43,9 +43,9 @@ class Stray:
         )
         ending = f"'salt {self.holder} repmgr_pg.slot_drop {self.slot.slot_name}'"
         ending = (
-            f"the next run drops it, as does {ending}"
+            f"the next run drops it, or drop it now: {ending}"
             if self.unused
-            else f"if nobody needs it: {ending}"
+            else f"if it is not needed: {ending}"
         )
         return f"{self.holder}: slot {self.slot.slot_name} is inactive{kept}: {self.why}; {ending}"
 
@@ -80,7 +80,7 @@ def _judge(spec, servers, primary, holder, slot):
     """Return ``(why, unused)``, or None for a slot that is in its place."""
     ours = _OURS.fullmatch(slot.slot_name)
     if ours is None:
-        return "it is none of this cluster's", False
+        return "it does not belong to this cluster", False
     node_id = int(ours[1])
     owner = owner_of(spec, slot)
     if owner is None:
@@ -94,12 +94,12 @@ def _judge(spec, servers, primary, holder, slot):
             # It is about to leave; its slot goes when its record is gone.
             return None
         return (
-            f"node {node_id} is registered, but not in pillar: put it there, with 'ensure:"
-            " absent' if it shall go",
+            f"node {node_id} is registered, but not in pillar: add it to pillar; with 'ensure: absent'"
+            " it leaves the cluster",
             False,
         )
     if owner.is_witness or owner.name == holder.name:
-        return f"{owner.name} streams from nobody here", True
+        return f"{owner.name} does not stream from this node", True
     if owner.name == primary:
         return f"{owner.name} is the primary", True
     return _elsewhere(spec, servers, holder, owner, slot)

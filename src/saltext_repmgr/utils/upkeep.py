@@ -45,7 +45,9 @@ def configure(look):
     with look.connection() as connection:
         errors = serverconf.reload(connection).errors
     if errors:
-        raise CommandFailed(f"the old configuration stays in force, the new one: {errors}")
+        raise CommandFailed(
+            f"PostgreSQL refuses the new configuration, the old one stays in force: {errors}"
+        )
     return changed or bool(gone)
 
 

@@ -100,7 +100,7 @@ def move(spec, node, servers, primary):
     current = upstream_of(spec, own)
     wanted, note = node.upstream, ""
     if wanted and not _in_service(spec, servers, wanted, primary, node.name):
-        note = f"its upstream {wanted} is no standby in service"
+        note = f"its upstream {wanted} is not a standby in service"
         wanted = None
     if wanted is None:
         stays = (
@@ -113,7 +113,7 @@ def move(spec, node, servers, primary):
             )
         )
         wanted = current.name if stays else primary
-        note = note and f"{note}: {wanted} is taken"
+        note = note and f"{note}: {wanted} is used instead"
     reasons = []
     if current is None:
         there = f"{wanted} ({spec.nodes[wanted].host})"

@@ -73,7 +73,7 @@ class TestChoice:
             seen("node3"),
         )
         assert choice.primary is None
-        assert "nothing is changed" in choice.problem
+        assert "nothing was changed" in choice.problem
 
     def test_a_silent_node_blocks_a_first_build(self):
         choice = self.choose(seen("node1"), seen("node2"))

@@ -250,7 +250,7 @@ REFUSED = {
         "node2",
         SPEC,
         lambda said: change(said, "node3", in_recovery=False),
-        "2 nodes act as primary, nothing is changed",
+        "2 nodes act as primary, nothing was changed",
     ),
     "no primary": (
         "node2",
@@ -351,7 +351,7 @@ class TestPlan:
         lies = data(standby=True)
         sees = more(seen("node2", lies, None, node1=server(nodes=RECORDED)), drained=FACT)
         assert plan.decide(SPEC, NODES["node2"], sees) == plan.Plan(
-            None, notes=(f"node2 {WORDS}; {BACK}",)
+            None, notes=(f"node2 {WORDS}; run {BACK}",)
         )
 
     def test_once_it_may_start_it_is_registered_anew(self):
@@ -359,7 +359,7 @@ class TestPlan:
         sees = seen("node2", lies, None, node1=server(nodes=RECORDED))
         decided = plan.decide(SPEC, NODES["node2"], sees)
         assert [a.step for a in decided.actions] == [Step.START, Step.REGISTER]
-        assert decided.actions[1].reason == "the history calls it drained"
+        assert decided.actions[1].reason == "repmgr's history says that it is drained"
 
     @pytest.mark.parametrize("upstream", [None, "node2"])
     def test_what_streams_from_it_follows_the_primary(self, upstream):
@@ -465,7 +465,7 @@ def test_of_three_nodes_two_are_no_majority_and_that_is_a_note():
     top["nodes"] = [r for r in top["nodes"] if r["node_name"] != "node4"]
     told = status.examine(spec, replies)
     assert told.verdict is Verdict.HEALTHY
-    assert told.problems[1].what.startswith("if node1 is lost, nobody is promoted")
+    assert told.problems[1].what.startswith("if node1 is lost, no standby is promoted")
     assert told.problems[1].step == BACK
 
 
@@ -479,7 +479,7 @@ def test_a_drained_node_whose_server_runs_is_no_note():
 def test_its_own_word_outranks_the_history():
     replies = history(healthy())
     (found,) = survey.ailments(SPEC, replies)
-    assert found.line == "node2: still to do: register (the history calls it drained)"
+    assert found.line == "node2: still to do: register (repmgr's history says that it is drained)"
 
 
 def test_after_a_loss_of_power_it_is_not_the_primary_that_is_missed():

@@ -232,7 +232,7 @@ REFUSALS = {
     ),
     "later timeline": (data(control=control(timeline=5), standby=True), "may hold the data"),
     "later timeline, primary": (data(control=control(timeline=5)), "may hold the data"),
-    "clone that was started": (data(unfinished_clone=True), "a server has run on it"),
+    "clone that was started": (data(unfinished_clone=True), "PostgreSQL has run on it"),
 }
 
 
@@ -365,7 +365,11 @@ MOVED = (
     [
         (MOVED, MOVED, None),
         (RECORDS, MOVED, "its copy of the metadata calls [1] the primary"),
-        (MOVED[:3], MOVED, "its copy of the metadata knows [1, 2, 3], the primary [1, 2, 3, 4]"),
+        (
+            MOVED[:3],
+            MOVED,
+            "its copy of the metadata has nodes [1, 2, 3], the primary has [1, 2, 3, 4]",
+        ),
         (MOVED, (*MOVED[:3], record("node4", "witness", 1)), "upstream_node_id is 1, not 2"),
     ],
 )
@@ -473,7 +477,7 @@ class TestOrchestrated:
     def test_not_into_an_empty_directory_of_a_cluster_that_exists(self):
         decided = plan.decide(SPEC, NODES["node1"], seen("node1"), Run(primary="node1"))
         assert decided.actions == ()
-        assert "exists elsewhere" in decided.refusal
+        assert "is empty, but other nodes hold" in decided.refusal
 
     def test_existing_data_are_adopted(self):
         own = server(nodes=None, user_objects=True)
@@ -491,7 +495,7 @@ class TestOrchestrated:
     def test_the_others_wait_for_it_for_real(self):
         decided = plan.decide(SPEC, NODES["node2"], seen("node2", node1=Reach.REFUSED), self.new)
         assert decided.actions == ()
-        assert "node1 shall be the primary" in decided.refusal
+        assert "node1 is to be the primary" in decided.refusal
 
     @pytest.mark.parametrize(
         ("lies", "expected"),
@@ -545,7 +549,7 @@ class TestWitness:
         lies = data(control=control(FOREIGN))
         decided = plan.decide(SPEC, self.node, seen("node4", lies, own, node1=server()))
         assert steps(decided) == [Step.REGISTER]
-        assert "knows [1, 2]" in decided.actions[0].reason
+        assert "has nodes [1, 2]" in decided.actions[0].reason
 
 
 def test_facts_survive_the_way_over_the_bus():
@@ -578,7 +582,7 @@ class TestSource:
     def test_the_primary_where_that_is_not_in_service(self, state):
         decided = self.source(node1=server(), node2=state)
         assert decided.source == "node1"
-        assert "no standby in service" in decided.notes[0]
+        assert "not a standby in service" in decided.notes[0]
 
     def test_a_dry_run_assumes_it(self):
         run = Run(primary="node1", new=True, assume=True)

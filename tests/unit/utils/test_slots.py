@@ -37,10 +37,10 @@ def strays(holder, name, nodes=NODES, records=RECORDS, active=False, primary="no
     [
         ({"holder": "node1", "name": "repmgr_slot_9"}, "pillar has no node with the id 9", False),
         ({"holder": "node2", "name": "repmgr_slot_9"}, "pillar has no node with the id 9", False),
-        ({"holder": "node1", "name": "backup"}, "none of this cluster's", False),
-        ({"holder": "node1", "name": "repmgr_slot_1"}, "from nobody here", True),
+        ({"holder": "node1", "name": "backup"}, "does not belong to this cluster", False),
+        ({"holder": "node1", "name": "repmgr_slot_1"}, "does not stream from this node", True),
         ({"holder": "node2", "name": "repmgr_slot_1"}, "node1 is the primary", True),
-        ({"holder": "node1", "name": "repmgr_slot_4"}, "from nobody here", True),
+        ({"holder": "node1", "name": "repmgr_slot_4"}, "does not stream from this node", True),
         ({"holder": "node2", "name": "repmgr_slot_3"}, "node3 streams from node1", True),
         (
             {"holder": "node2", "name": "repmgr_slot_3", "node1": server()},

@@ -126,7 +126,7 @@ def leaderless():
             "2 primaries at once node1: primary on timeline 1 at 0/5000000, started 2026-01-01,"
             f" 0 client session(s), system identifier {OURS} node2: primary on timeline 2 at"
             f" 0/5000000, started 2026-01-01, 5 client session(s), system identifier {OURS}",
-            "stop the other one",
+            "stop PostgreSQL on the other",
         ),
         ({}, (), "no node could be asked", "salt-minion"),
         (bare(), (), "no primary answers: node1 has 'role: primary' in pillar", "makes node1 the"),
@@ -170,13 +170,13 @@ CASES = {
     "standby down": (
         down("node3"),
         ("node3",),
-        "its PostgreSQL does not run, and the metadata call it active; still to do: start (",
+        "its PostgreSQL does not run, and it is active in repmgr's metadata; still to do: start (",
         "state.orchestrate",
     ),
     "standby down, inactive": (
         inactive(),
         ("node3",),
-        "its PostgreSQL does not run, and the metadata call it inactive; still to do: start (",
+        "its PostgreSQL does not run, and it is inactive in repmgr's metadata; still to do: start (",
         "state.orchestrate",
     ),
     "server hangs": (
@@ -186,7 +186,7 @@ CASES = {
             Reach.UNREACHABLE,
         ),
         ("node3",),
-        "its PostgreSQL does not answer, and the metadata call it active; the server on this host"
+        "its PostgreSQL does not answer, and it is active in repmgr's metadata; the server on this host"
         " cannot be asked: timeout expired",
         "",
     ),
@@ -194,26 +194,26 @@ CASES = {
         without("node3", Member(Reach.UNREACHABLE)),
         ("node3",),
         "its minion does not answer ('salt node3 test.ping'); its host cannot be reached from"
-        " node1, node2, node4, and the metadata call it active",
+        " node1, node2, node4, and it is active in repmgr's metadata",
         "",
     ),
     "minion silent, server refused": (
         without("node3", Member(Reach.REFUSED)),
         ("node3",),
-        "its minion does not answer ('salt node3 test.ping'); its PostgreSQL does not run, and the",
+        "its minion does not answer ('salt node3 test.ping'); its PostgreSQL does not run, and it",
         "",
     ),
     "minion silent, server lets nobody in": (
         without("node3", Member(Reach.REJECTED)),
         ("node3",),
-        "its minion does not answer ('salt node3 test.ping'); its PostgreSQL lets node1, node2,"
-        " node4 not in",
+        "its minion does not answer ('salt node3 test.ping'); its PostgreSQL refuses"
+        " connections from node1, node2, node4",
         "",
     ),
     "minion silent, server answers": (
         without("node3", Member(Reach.ANSWERED, server=standby(**RUNS))),
         ("node3",),
-        "its minion does not answer ('salt node3 test.ping'); its PostgreSQL answers the others",
+        "its minion does not answer ('salt node3 test.ping'); its PostgreSQL answers the other nodes",
         "",
     ),
     "from afar: not streaming": (
@@ -318,13 +318,13 @@ CASES = {
         ("node2",),
         "slot repmgr_slot_3 is inactive and keeps 4096 B of WAL; it is node3's, which streams from"
         " node1",
-        "if nobody needs it: ",
+        "if it is not needed: ",
     ),
     "slot of the primary itself": (
         healthy(node2=with_server(slots=(idle("repmgr_slot_1"),))),
         ("node2",),
         "slot repmgr_slot_1 is inactive and keeps 4096 B of WAL; it is node1's, which is no standby",
-        "if nobody needs it: ",
+        "if it is not needed: ",
     ),
     "slot of a standby that is away": (
         healthy(node1=with_server(slots=(idle("repmgr_slot_2"),))),
@@ -335,8 +335,8 @@ CASES = {
     "slot that lost its WAL": (
         healthy(node1=with_server(slots=(lost("repmgr_slot_2"),))),
         ("node1",),
-        "slot repmgr_slot_2 has lost WAL that was kept for node2",
-        "needs a new copy",
+        "slot repmgr_slot_2 has lost WAL that node2 needs",
+        "clone node2 anew",
     ),
 }
 
@@ -484,8 +484,8 @@ def test_the_next_failure_would_not_be_survived(replies):
         (
             "degraded",
             (),
-            "if node1 is lost, nobody is promoted: it takes 3 of 4 electors, and besides the"
-            " primary 2 can vote",
+            "if node1 is lost, no standby is promoted: 3 of 4 electors are needed, and without"
+            " the primary 2 can vote",
             "bring node3 back",
         )
     ]
@@ -500,7 +500,7 @@ def test_where_nobody_is_promoted_a_person_is_told_whom():
     severity, _, what, step = found(replies)[0]
     assert severity == "broken" and "node1 could not be asked and may be the primary" in what
     assert step.startswith("repmgrd may be about to promote a standby: ask again in some seconds")
-    assert step.endswith(": 'salt node3 repmgr.standby_promote'")
+    assert step.endswith("then run 'salt node3 repmgr.standby_promote'")
 
 
 def test_whose_repmgrd_watches_another_node_cannot_vote():
@@ -542,7 +542,9 @@ def test_a_former_primary_that_is_down_says_how_it_comes_back():
         "node2": report(dataclasses.replace(seen("node2", data(), top), repmgrd=ATTACHED)),
     }
     (problem,) = [p for p in found(replies) if p[1] == ("node1",)]
-    assert problem[2].startswith("its PostgreSQL does not run, and the metadata call it inactive; ")
+    assert problem[2].startswith(
+        "its PostgreSQL does not run, and it is inactive in repmgr's metadata; "
+    )
     assert "still to do: rejoin (it was the primary on timeline 1 and is down)" in problem[2]
 
 

@@ -51,10 +51,11 @@ def test_a_standby_that_is_down():
     assert table.splitlines()[3] == "|- node3  (standby)  down       -   -    -     -        -"
     assert problems == """\
 degraded:
-  node3: its PostgreSQL does not run, and the metadata call it active; still to do: start (it is a
-      standby of this cluster and is down)
+  node3: its PostgreSQL does not run, and it is active in repmgr's metadata; still to do: start (it
+      is a standby of this cluster and is down)
     -> 'salt-run state.orchestrate repmgr.cluster' does it
-  if node1 is lost, nobody is promoted: it takes 3 of 4 electors, and besides the primary 2 can vote
+  if node1 is lost, no standby is promoted: 3 of 4 electors are needed, and without the primary 2
+      can vote
     -> bring node3 back"""
 
 

@@ -214,7 +214,7 @@ PROBLEMS = {
     "two primaries": (
         "node2",
         {"node3": {"in_recovery": False, "timeline": 2}},
-        "2 nodes act as primary, nothing is changed",
+        "2 nodes act as primary, nothing was changed",
     ),
 }
 
