@@ -330,6 +330,8 @@ def standby_cloned(name):
         # Left by a machine that had this id: the new data needs none of the WAL it keeps.
         with observe.member_connection(look.spec, source) as connection:
             membership.drop_slot(connection, look.node.slot)
+        # repmgr clones for no name that is registered with another id.
+        registration.take_id(look)
         conninfo = repmgr_conf.conninfo(look.spec, source, layout)
         clone.prepare(layout, conninfo, elsewhere)
         clone.start(layout, conninfo, source.id)

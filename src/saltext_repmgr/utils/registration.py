@@ -81,14 +81,14 @@ def register(look, salt):
     """
     try:
         if look.plan.role is not Role.PRIMARY:
-            _renumber(look)
+            take_id(look)
         _REGISTER[look.plan.role](look, salt)
     except CommandExecutionError as err:
         # The functions of the loader speak Salt's language.
         raise CommandFailed(str(err)) from err
 
 
-def _renumber(look):
+def take_id(look):
     """Give this node's record the id that pillar has, where it is another one.
 
     repmgr refuses to register a name twice, and a node that is not registered to unregister
