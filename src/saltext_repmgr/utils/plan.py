@@ -423,7 +423,7 @@ def _finish(spec, seen, primary):
     if seen.running or started or data.standby and not data.backup_label:
         return Plan(
             None,
-            refusal=f"{data.path} is marked as an unfinished clone, but a server has run on it."
+            refusal=f"{data.path} is marked as an unfinished clone, but PostgreSQL has run on it."
             f" Look at it, then remove the mark ({mark}) if the data is good,"
             " or move the directory away",
         )
