@@ -125,10 +125,11 @@ def test_it_keeps_what_it_had_and_so_do_its_clones(cluster, built):
     tls = ("ssl", "ssl_cert_file")
     there = {"ssl": "on", "ssl_cert_file": "/etc/postgresql/app.crt"}
     assert settings(cluster, "node1", tls) == settings(cluster, "node3", tls) == there
-    # It has no such files, so TLS as a whole stays away, and the run says so.
-    assert settings(cluster, "node2", tls)["ssl"] == "off"
-    made = built.nodes("standbys 1")["node2"]["cluster of node2"]["comment"]
-    assert "cannot read /etc/postgresql/app.crt" in made
+    # It has no such files and keeps what its package configured; the run says so.
+    own = settings(cluster, "node2", tls)
+    assert own == {"ssl": "on", "ssl_cert_file": "/etc/ssl/certs/ssl-cert-snakeoil.pem"}
+    cloned = built.nodes("standbys 1")["node2"]["data of node2"]["comment"]
+    assert "this server cannot read /etc/postgresql/app.crt" in cloned
 
 
 def test_a_second_run_changes_nothing(cluster, built):

@@ -34,6 +34,12 @@ def hand(cluster):
 def before(cluster, hand):
     assert wait_until(lambda: cluster.streaming("node1") == ["node3", "other"], 30, step=0.2)
     assert wait_until(lambda: hand.rows("node1") > 0, 30, step=0.2)
+    running = "SELECT repmgr.repmgrd_is_running()"
+    for name in NODES:
+        up = wait_until(lambda n=name: cluster.sql(n, running, "repmgr") == "t", 20, step=0.5)
+        assert up, cluster.lab[name].sh(
+            "systemctl status repmgrd --no-pager; ps -eo pid,comm,args | grep repmg; journalctl -n 20 -u repmgrd --no-pager"
+        )
     return {name: cluster.started(name) for name in NODES}
 
 

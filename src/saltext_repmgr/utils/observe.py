@@ -162,7 +162,8 @@ def own_server(spec, layout, repmgrd):
             raise
     # No repmgr database yet.
     with local_connection(spec, layout, dbname="postgres") as connection:
-        facts = _described(connection, layout)
+        # Limits of a server that a clone takes the place of are not the clone's.
+        facts = dataclasses.replace(_described(connection, layout), other_limits={})
         if not facts.in_recovery:
             used = _is_used(spec, layout, contents.databases(connection))
             facts = dataclasses.replace(facts, user_objects=used)
