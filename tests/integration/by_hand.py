@@ -81,7 +81,8 @@ class ByHand:
             host.run(["systemctl", "start", self.service])
             self._repmgr(host, "standby", "register", "--wait-start=20")
         for host in self.cluster.nodes:
-            host.run(["systemctl", "start", "repmgrd"])
+            # While it was disabled its unit was started without a daemon.
+            host.run(["systemctl", "restart", "repmgrd"])
         return self
 
     def _configure(self, number, host):
