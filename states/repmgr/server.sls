@@ -50,7 +50,7 @@ cluster of {{ node.node }}:
 ALTER SYSTEM of {{ node.node }}:
   repmgr_pg.altered_reset:
     - require:
-      - file: {{ node.settings_file }}
+      - repmgr_pg: {{ node.settings_file }}
 
 {{ node.service }}:
   repmgr_pg.running:

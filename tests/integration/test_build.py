@@ -186,7 +186,7 @@ def test_a_changed_setting_is_reloaded_and_not_restarted(cluster, built):
     unit = f"postgresql@{cluster.version}-main"
     primary, standby = run.nodes("primary")["node1"][unit], run.nodes("standbys 1")["node2"][unit]
     assert "a restart is needed for max_connections" in standby["comment"]
-    assert "max_connections stays 100 and is not 120 yet" in primary["comment"]
+    assert "max_connections stays 100 for now instead of 120" in primary["comment"]
     assert (
         "salt-run repmgr.restart" in primary["comment"] and "repmgr.restart" in standby["comment"]
     )
