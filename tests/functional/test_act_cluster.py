@@ -131,7 +131,7 @@ def test_a_server_that_would_not_come_back_is_not_stopped(spare):
     spare.sql("SELECT pg_drop_replication_slot('app')")
 
 
-def test_a_data_directory_is_moved_aside(version, tmp_path):
+def test_a_data_directory_is_moved_aside(version, tmp_path, clone_state):
     layout = Layout(version, "main", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
     (tmp_path / "data/precious").write_text("kept")
@@ -142,6 +142,8 @@ def test_a_data_directory_is_moved_aside(version, tmp_path):
     found = host.data_directory(layout)
     # Whatever happens next, it is no data directory that vanished.
     assert (found.content, found.unfinished_clone) == (Content.ABSENT, True)
+    # A run that is cut off here goes on with the clone.
+    assert (clone_state / f"{version}-main.json").exists()
 
 
 def test_a_running_server_is_not_moved(primary):

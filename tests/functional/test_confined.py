@@ -228,7 +228,7 @@ def test_what_was_planted_is_refused(home, layout, canary, place, kind):
 def test_a_forged_marker_deletes_nothing(home, layout, clone_state, canary):
     """What was in A2: a marker beside the data directory, and the data directory a link."""
     (home / "data.repmgr-clone").touch()
-    with pytest.raises(Refused, match="is not an unfinished clone; nothing is removed"):
+    with pytest.raises(Refused, match="is not an unfinished clone; nothing was removed"):
         clone.discard(layout)
     shutil.rmtree(home / "data")
     (home / "data").symlink_to(canary)

@@ -23,7 +23,7 @@ FIELDS = {
     *("max_wal_senders", "max_replication_slots", "max_slot_wal", "archive_failing"),
     "archive_waiting",
     *("limits", "other_limits", "pending", "extension", "extension_offered"),
-    *("sends_as", "passfile", "slot_used", "synchronous", "kept", "configuration"),
+    *("sends_as", "passfile", "slot_used", "synchronous", "kept", "configuration", "collations"),
 }
 
 

@@ -159,7 +159,7 @@ class TestNobodyElsesFunctionRunsInASessionOf:
     def test_a_vote(self, trapped):
         with postgres():
             verdict = vote.judge(told(trapped))
-        assert "does not say whom it watches" in verdict.reason
+        assert "does not say which node it watches" in verdict.reason
 
     def test_the_timer_that_deletes_old_history(self, trapped, minion_of):
         spec, _, _ = wanted.subject(minion_of(trapped).pillar, trapped.name)

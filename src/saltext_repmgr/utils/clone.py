@@ -125,7 +125,7 @@ def discard(layout):
     path = layout.data_directory
     host.require_no_link(path)
     if not confined.exists(layout.clone_marker) or host.postmaster_pid(path) is not None:
-        raise Refused(f"{path} is not an unfinished clone; nothing is removed")
+        raise Refused(f"{path} is not an unfinished clone; nothing was removed")
     for other, kind in _recorded(layout).items():
         names = [n for n in _names(layout, other) if _is_of_clone(n, kind, layout.version)]
         for name in names:

@@ -99,6 +99,8 @@ def setting(layout, name, settings=()):
 
     Raises :class:`~saltext_repmgr.utils.errors.CommandFailed` where it cannot read them.
     """
+    # The program would follow a link of the postgres user's, and wait for a pipe.
+    confined.status(f"{layout.config_directory}/postgresql.conf")
     argv = [f"{layout.bindir}/postgres", "-D", layout.config_directory, "-C", name]
     for key, value in dict(settings).items():
         argv += ["-c", f"{key}={value}"]

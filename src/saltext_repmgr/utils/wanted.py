@@ -4,7 +4,6 @@ from saltext_repmgr.utils import checks
 from saltext_repmgr.utils import guard_files
 from saltext_repmgr.utils import hba
 from saltext_repmgr.utils import host
-from saltext_repmgr.utils import pillar
 from saltext_repmgr.utils import release
 from saltext_repmgr.utils import repmgr_conf
 from saltext_repmgr.utils import spool
@@ -104,6 +103,9 @@ def read(values):
                 )
             ]
         )
+    # On a minion that is asked for nothing its checks would be the most of what is loaded.
+    from saltext_repmgr.utils import pillar
+
     return pillar.read(values[PILLAR_KEY])
 
 
