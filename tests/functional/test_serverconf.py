@@ -1,6 +1,7 @@
 """utils.serverconf: whether a running server's configuration is the one in its files."""
 
 import os
+import pathlib
 import time
 
 import pytest
@@ -149,6 +150,20 @@ def test_what_will_need_a_restart_is_known_before(spare, ask):
     }
     found = ask(lambda c: serverconf.restarted_for(c, spare.layout, settings))
     assert found == ["max_wal_senders", "wal_level"]
+
+
+def test_what_our_file_loses_is_known_before(spare, ask):
+    ours = pathlib.Path(spare.layout.settings_file)
+    ours.write_text("track_commit_timestamp = on\nmax_locks_per_transaction = 70\n")
+    theirs = ours.with_name("50-theirs.conf")
+    theirs.write_text("max_locks_per_transaction = 70\n")
+    spare.stop().start()
+    found = ask(lambda c: serverconf.restarted_for(c, spare.layout, {}))
+    # The other one stays as it is, by the other file.
+    assert found == ["track_commit_timestamp"]
+    ours.unlink()
+    theirs.unlink()
+    spare.stop().start()
 
 
 def test_a_broken_line_of_pg_hba(spare, ask):

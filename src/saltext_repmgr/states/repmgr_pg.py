@@ -270,6 +270,7 @@ def running(name, restart=None):
     if due and restart:
         changes["server"] = {"old": f"needs a restart for {due}", "new": "restarted"}
         if look.test:
+            act.check_next_start(look.layout, look.seen.server, limits.of_look(look)[0])
             ends = f"{look.seen.server.clients} client session(s) end"
             return result(name, f"would be restarted for {due}; {ends}", changes)
         act.check_next_start(look.layout, look.seen.server)
@@ -306,14 +307,15 @@ def _start(name, look):
     action = look.todo(Step.START)
     if action is None:
         raise Refused("PostgreSQL went down during this run and was not started: run this again")
-    if look.test:
-        return result(name, f"would be started: {action.reason}", changes)
     note = ""
     if look.seen.data.backup_label and look.seen.data.standby:
         # A copy that was not started yet.
-        gone = act.forget_recovery(look.spec, look.layout)
+        forget = act.left_of_recovery if look.test else act.forget_recovery
+        gone = forget(look.spec, look.layout)
         words = ", ".join(f"{n} = '{value}'" for n, value in gone.items())
         note = words and f"; left of a recovery of its source and reset: {words}"
+    if look.test:
+        return result(name, f"would be started: {action.reason}{note}", changes)
     try:
         act.start(look.spec, look.layout)
     except CommandFailed as err:

@@ -121,19 +121,30 @@ def take_over_settings(spec, layout, source):
     return what is to be said of them."""
     settings, notes = portable_settings(spec, layout, source)
     text = pg_settings.render(settings, header=_CLONE_HEADER)
-    confined.write(f"{layout.config_directory}/conf.d/{_CLONED}", text, 0o644)
+    path = f"{layout.config_directory}/conf.d/{_CLONED}"
+    if confined.exists(path) and not host.holds(path, text):
+        # Of an earlier clone, and changed since: its name says that it may be.
+        kept = _kept_name(_CLONED)
+        confined.rename(path, kept)
+        notes = [*notes, f"the former {_CLONED} was kept as {kept}"]
+    confined.write(path, text, 0o644)
     return notes
 
 
-def forget_recovery(spec, layout):
-    """Have a clone that was not started yet know nothing of a recovery of its source, and return
-    ``{name: value}`` of what is left behind.
+def _kept_name(name):
+    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    return f"{name}.kept-{stamp}"
+
+
+def left_of_recovery(spec, layout):
+    """Return ``{name: value}`` of what a clone that was not started yet has of a recovery of its
+    source.
 
     A copy has the source's ``postgresql.auto.conf``. With a recovery target in it the standby would
     stop there, or promote itself.
     """
     asked = {*spec.postgres.settings, *spec.settings}
-    automatic = f"{layout.data_directory}/postgresql.auto.conf"
+    automatic = _automatic(layout)
     found = {}
     for name in existing.CLONE:
         if name in asked or name == "promote_trigger_file" and layout.version >= 16:
@@ -142,21 +153,35 @@ def forget_recovery(spec, layout):
         argv = [f"{layout.bindir}/postgres", "-D", layout.data_directory, "-C", name]
         argv += ["-c", f"config_file={automatic}"]
         found[name] = host.ask(argv, user=layout.os_user).strip()
-    found = existing.left_over(found, existing.CLONE)
+    return existing.left_over(found, existing.CLONE)
+
+
+def _automatic(layout):
+    return f"{layout.data_directory}/postgresql.auto.conf"
+
+
+def forget_recovery(spec, layout):
+    """Have a clone know nothing of :func:`left_of_recovery`, and return that."""
+    found = left_of_recovery(spec, layout)
     lines = "".join(f"{name} = '{existing.CLONE[name]}'\n" for name in found)
     if found:
-        append = ["sh", "-c", 'printf "%s" "$2" >> "$1"', "sh", automatic, f"\n{lines}"]
+        append = ["sh", "-c", 'printf "%s" "$2" >> "$1"', "sh", _automatic(layout), f"\n{lines}"]
         host.change(append, user=layout.os_user)
     return found
 
 
-def check_next_start(layout, server_):
+def check_next_start(layout, server_, settings=()):
     """Refuse to stop a server that would not start again with its slots.
 
     server_
         The :class:`~saltext_repmgr.utils.facts.Server` that runs.
+    settings
+        What the settings file is about to hold, ``{name: value}``; by default what it holds counts.
     """
-    values = {name: host.setting(layout, name) for name in ("wal_level", "max_replication_slots")}
+    values = {}
+    for name in ("wal_level", "max_replication_slots"):
+        due = {name: pg_settings.plain_value(settings[name])} if name in settings else {}
+        values[name] = host.setting(layout, name, due)
     objection = existing.start_objection(values, server_.slots)
     if objection:
         raise Refused(
@@ -187,8 +212,7 @@ def move_aside(layout):
             f"{path} is a mount point and cannot be renamed; nothing was changed. Move its contents"
             " away yourself, or set 'postgres: data_directory' to a directory below it"
         )
-    stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    kept = path.with_name(f"{path.name}.kept-{stamp}")
+    kept = path.with_name(_kept_name(path.name))
     try:
         confined.rename(path, kept.name)
     except FileExistsError as err:

@@ -33,8 +33,17 @@ SELECT name FROM pg_settings WHERE pending_restart AND name <> 'data_directory' 
 """
 _WAITING = "SELECT lower(name) AS name FROM pg_settings WHERE pending_restart"
 _RELOAD_TIMEOUT = 10
+# Those of the names that count when the server starts, and those that are in the file now.
 _AT_START = """
-SELECT name, setting FROM pg_settings WHERE context = 'postmaster' AND name = ANY (%(names)s)
+SELECT s.name, s.setting, s.boot_val,
+       (SELECT f.setting FROM pg_file_settings f
+         WHERE lower(f.name) = s.name AND f.sourcefile <> %(file)s
+         ORDER BY f.seqno DESC LIMIT 1) AS other
+  FROM pg_settings s
+ WHERE s.context = 'postmaster'
+   AND (s.name = ANY (%(names)s)
+        OR EXISTS (SELECT FROM pg_file_settings f
+                    WHERE lower(f.name) = s.name AND f.sourcefile = %(file)s))
 """
 _LINES = """
 SELECT lower(name) AS name, setting AS value, sourcefile AS file, sourceline AS line
@@ -174,16 +183,17 @@ def restarted_for(connection, layout, settings):
 
     The server's own program says what each of them means in the unit that the server counts in.
     """
-    found = db.rows(connection, _AT_START, {"names": list(settings)})
-    return sorted(
-        row["name"]
-        for row in found
-        if row["setting"]
-        not in (
-            plain := pg_settings.plain_value(settings[row["name"]]),
-            host.setting(layout, row["name"], {row["name"]: plain}),
-        )
-    )
+    parameters = {"names": list(settings), "file": layout.settings_file}
+    due = []
+    for row in db.rows(connection, _AT_START, parameters):
+        name, value = row["name"], row["other"]
+        if name in settings:
+            value = pg_settings.plain_value(settings[name])
+        # A setting that is in no file any more has the server's own default.
+        next_ = row["boot_val"] if value is None else host.setting(layout, name, {name: value})
+        if row["setting"] not in (value, next_):
+            due.append(name)
+    return sorted(due)
 
 
 def reload(connection):
