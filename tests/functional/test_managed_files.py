@@ -1,14 +1,11 @@
-"""The states that write the server's files, and the SLS file that has them."""
+"""The states that write the server's files."""
 
-import pathlib
 import stat
 
 import pytest
 
 from saltext_repmgr.utils import act
 from saltext_repmgr.utils import host
-
-STATES = pathlib.Path(__file__).resolve().parents[2] / "states"
 
 
 @pytest.fixture(autouse=True)
@@ -64,18 +61,3 @@ def test_the_start_check(states, tmp_path):
     done = states.repmgr_pg.start_checked(name=str(tmp_path / "pg_ctl.conf"))
     assert done.result is True, done.comment
     assert "pg_ctl_options = '-p " in (tmp_path / "pg_ctl.conf").read_text()
-
-
-def test_the_sls_file_renders(minion, monkeypatch):
-    monkeypatch.setitem(minion.loaders.opts, "file_roots", {"base": [str(STATES)]})
-    found = minion.modules.state.show_sls("repmgr.server")
-    assert isinstance(found, dict), found
-    calls = {
-        f"{module}.{word}"
-        for state in found.values()
-        for module, words in state.items()
-        if not module.startswith("__")
-        for word in words
-        if isinstance(word, str)
-    }
-    assert {"repmgr_pg.settings_present", "repmgr_pg.start_checked"} <= calls

@@ -77,7 +77,7 @@ class TestPlanted:
         planted(f"{GUARD}/.paused-until.new", f"ln -s {CANARY}")
         call = cluster.lab.salt_call("node2", "repmgr_node.pause")
         assert f"{GUARD}/pause.lock" in call.stdout + call.stderr
-        drained = cluster.lab.salt_run("repmgr.drain", "node2")
+        drained = cluster.lab.salt_run("repmgr.drain", "node2", "force=True")
         assert f"{path} is a symbolic link to {CANARY}" in drained.stdout + drained.stderr
 
     def test_a_data_directory_that_is_a_link(self, cluster, built):
