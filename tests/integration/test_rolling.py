@@ -133,7 +133,10 @@ def test_more_connections_standbys_first(cluster):
     run = cluster.orchestrate()
     assert run.ok and running(cluster, "max_connections") == {"60"}
     said = run.step("verify")["comment"]
-    assert "node1: max_connections stays 60 for now instead of 90: node2, node3 would have" in said
+    assert (
+        "node1: max_connections stays 60 for now instead of 90: standby node2, node3 would have"
+        in said
+    )
     assert "node2: a restart is needed for max_connections ('salt-run repmgr.restart')" in said
     plan = rolled(cluster, "repmgr.restart", "test=True")["plan"]
     assert [line.split(":")[0] for line in plan] == [
@@ -156,7 +159,8 @@ def test_fewer_connections_the_primary_first_and_in_place(cluster, wait):
     assert run.ok
     others = [name for name in NODES if name != primary]
     for name in others:
-        line = f"{name}: max_connections stays 90 for now instead of 70: {primary} runs with that"
+        held = f"{name}: max_connections stays 90 for now instead of 70"
+        line = f"{held}: primary {primary} runs with that"
         assert line in run.step("verify")["comment"]
     # A standby that reboots now has to come back.
     cluster.lab[others[0]].run(["systemctl", "restart", f"postgresql@{cluster.version}-main"])
